@@ -1,0 +1,233 @@
+package plugin
+
+import (
+	"context"
+	"crypto/tls"
+	"net/netip"
+	"time"
+)
+
+// Exchange is one request and its response on their way through a gate. It belongs to one
+// goroutine at a time. Everything reached through it is valid until OnLog returns; then the
+// memory is used again. It is the same for every protocol.
+type Exchange struct {
+	// ID is the request id: 32 lower-case hex digits.
+	ID string
+
+	// Peer is the other end of the connection; Client is who asks, after trusted proxies
+	// were believed.
+	Peer   netip.AddrPort
+	Client netip.Addr
+	Local  netip.AddrPort
+
+	Request  Request
+	Response Response
+	Upstream Upstream
+
+	// Early holds lines for an answer that does not exist yet. They replace lines of the
+	// same name on whatever answer goes out, before response filters see it.
+	Early Header
+
+	Route      *Route      // nil: nothing matched
+	Service    *Service    // nil: the route has none
+	Consumer   *Consumer   // nil until a filter authenticated
+	Credential *Credential // nil also for an anonymous consumer
+
+	// Captures holds what the route's regex captured.
+	Captures Captures
+
+	// Directory is who is known, as of the revision that serves this exchange.
+	Directory Directory
+	Revision  uint64
+
+	Times  Times
+	Reason string // why the gate answered itself; "" when the upstream did
+
+	engine Engine
+	values []value
+	extra  []LogField
+}
+
+// Request is the request as filters left it. Path and Query are what the client asked;
+// where the request goes is in Exchange.Upstream.
+type Request struct {
+	Method  string
+	Scheme  string // "http" or "https": how the client reached the gate
+	Host    string // authority as sent, with its port if any
+	Target  string // request target as sent
+	Path    string // path of the target as sent, without query
+	Query   string // without "?"
+	HasBody bool
+	Length  int64 // bytes of the body; -1 unknown, 0 none
+	Major   int   // HTTP version
+	Minor   int
+	Header  Header
+	TLS     *tls.ConnectionState // nil on a plain connection
+	Size    int64                // bytes received so far, head and body
+
+	// ForwardedProto, ForwardedHost and ForwardedPort are what a trusted proxy said, else
+	// what the gate saw.
+	ForwardedProto string
+	ForwardedHost  string
+	ForwardedPort  uint16
+}
+
+// Upstream is where the request goes. Request filters may change it.
+type Upstream struct {
+	Method string // "": the client's
+	Scheme string // http, https, grpc, grpcs
+	Host   string // Host line for the upstream; "": decided by the gate
+	Path   string // as it will be escaped and sent
+	Query  string
+	Target string // ip:port of the last try; "" before
+	Tries  []Try
+}
+
+// Try is one attempt to reach an upstream.
+type Try struct {
+	Addr      netip.AddrPort
+	Start     time.Time
+	Duration  time.Duration // to choose and connect
+	State     string        // "", "failed", "next"
+	Code      int
+	Keepalive bool
+}
+
+// Source says who made an answer.
+type Source uint8
+
+// Who made an answer.
+const (
+	FromGate Source = iota
+	FromUpstream
+)
+
+// Response is the answer on its way to the client.
+type Response struct {
+	Status int
+	Header Header
+	Source Source
+	Length int64 // bytes of the body; -1 unknown
+	Size   int64 // bytes sent so far, head and body
+
+	// UpstreamStatus is the status of each try that got one, comma-separated, for logs.
+	UpstreamStatus string
+
+	rewrite []func([]byte) []byte
+}
+
+// Rewrite has the whole body of the answer passed through edit before it is sent: the gate
+// buffers it and corrects its length. Only for OnResponse, and only where streaming is not
+// wanted.
+func (r *Response) Rewrite(edit func(body []byte) []byte) { r.rewrite = append(r.rewrite, edit) }
+
+// Rewrites returns what Rewrite registered, for the engine.
+func (r *Response) Rewrites() []func([]byte) []byte { return r.rewrite }
+
+// Times are the moments of an exchange; a zero one was not reached.
+type Times struct {
+	Start     time.Time // first byte of the request
+	Proxied   time.Time // filters passed, upstream chosen
+	FirstByte time.Time // head of the upstream's answer
+	End       time.Time // last byte sent
+}
+
+// Captures holds the groups of the regex by which a path matched.
+type Captures struct {
+	Names  []string // "" for a group without a name
+	Values []string // group n at n-1
+}
+
+// Lookup returns the named group.
+func (c Captures) Lookup(name string) (string, bool) {
+	for i, n := range c.Names {
+		if n == name {
+			return c.Values[i], true
+		}
+	}
+	return "", false
+}
+
+// Engine is the connection's side of an exchange.
+type Engine interface {
+	// Context ends when the client goes away or the gate gives up.
+	Context() context.Context
+	// ReadBody reads the request's whole body, at most limit bytes (0: the gate's bound).
+	ReadBody(limit int64) ([]byte, error)
+	// SetBody replaces the request's body.
+	SetBody(b []byte)
+}
+
+// Bind ties the exchange to its connection and clears what an earlier exchange left.
+func (x *Exchange) Bind(e Engine) {
+	x.ID, x.Peer, x.Client, x.Local = "", netip.AddrPort{}, netip.Addr{}, netip.AddrPort{}
+	header := x.Request.Header
+	header.Reset()
+	x.Request = Request{Header: header}
+	header = x.Response.Header
+	header.Reset()
+	x.Response = Response{Header: header, rewrite: x.Response.rewrite[:0]}
+	x.Upstream = Upstream{Tries: x.Upstream.Tries[:0]}
+	x.Early.Reset()
+	x.Route, x.Service, x.Consumer, x.Credential = nil, nil, nil, nil
+	x.Captures, x.Directory, x.Revision = Captures{Values: x.Captures.Values[:0]}, nil, 0
+	x.Times, x.Reason = Times{}, ""
+	clear(x.values)
+	x.values = x.values[:0]
+	x.extra = x.extra[:0]
+	x.engine = e
+}
+
+// Context ends when the client goes away or the gate gives up. It may allocate: filters that
+// do not wait for anything do not ask for it.
+func (x *Exchange) Context() context.Context { return x.engine.Context() }
+
+// ReadBody reads the request's whole body, at most limit bytes (0: the gate's bound), and
+// keeps it for the upstream. Later calls return the same bytes. A longer body is
+// ErrBodyTooLarge.
+func (x *Exchange) ReadBody(limit int64) ([]byte, error) { return x.engine.ReadBody(limit) }
+
+// SetBody replaces the request's body and its length.
+func (x *Exchange) SetBody(b []byte) {
+	x.engine.SetBody(b)
+	x.Request.Length, x.Request.HasBody = int64(len(b)), true
+}
+
+type value struct{ key, val any }
+
+// Put keeps a value for a later phase of the same filter. Keys are pointers: usually the
+// filter itself.
+func (x *Exchange) Put(key, val any) {
+	for i := range x.values {
+		if x.values[i].key == key {
+			x.values[i].val = val
+			return
+		}
+	}
+	x.values = append(x.values, value{key, val})
+}
+
+// Value returns what Put kept, or nil.
+func (x *Exchange) Value(key any) any {
+	for i := range x.values {
+		if x.values[i].key == key {
+			return x.values[i].val
+		}
+	}
+	return nil
+}
+
+// LogField is one top-level member that a filter adds to log entries. JSON is its encoded
+// value.
+type LogField struct {
+	Name string
+	JSON []byte
+}
+
+// AddLogField adds a member to the exchange's log entry.
+func (x *Exchange) AddLogField(name string, json []byte) {
+	x.extra = append(x.extra, LogField{name, json})
+}
+
+// LogFields returns what AddLogField added.
+func (x *Exchange) LogFields() []LogField { return x.extra }

@@ -1,0 +1,116 @@
+package plugin
+
+import "iter"
+
+// Field is one header line. Name keeps the case in which it came.
+type Field struct {
+	Name  string
+	Value string
+}
+
+// Header is an ordered list of header lines. Names compare without regard to ASCII case. Its
+// strings may point into a connection's buffer: they are valid until the exchange's log
+// phase ends, and a filter that keeps one longer clones it. The zero value is empty.
+type Header struct {
+	fields []Field
+}
+
+// Reset forgets all lines and keeps the memory.
+func (h *Header) Reset() { h.fields = h.fields[:0] }
+
+// Append puts a line at the end, with no regard to lines of the same name.
+func (h *Header) Append(name, value string) {
+	h.fields = append(h.fields, Field{name, value})
+}
+
+// Get returns the first value of name, or "".
+func (h *Header) Get(name string) string {
+	v, _ := h.Lookup(name)
+	return v
+}
+
+// Lookup returns the first value of name and whether there is one.
+func (h *Header) Lookup(name string) (string, bool) {
+	for i := range h.fields {
+		if f := &h.fields[i]; len(f.Name) == len(name) && EqualName(f.Name, name) {
+			return f.Value, true
+		}
+	}
+	return "", false
+}
+
+// Count returns the number of lines of that name.
+func (h *Header) Count(name string) int {
+	n := 0
+	for i := range h.fields {
+		if EqualName(h.fields[i].Name, name) {
+			n++
+		}
+	}
+	return n
+}
+
+// Values yields the values of name in order.
+func (h *Header) Values(name string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := range h.fields {
+			if EqualName(h.fields[i].Name, name) && !yield(h.fields[i].Value) {
+				return
+			}
+		}
+	}
+}
+
+// Set makes value the only one of name: the first line of that name keeps its place.
+func (h *Header) Set(name, value string) {
+	for i := range h.fields {
+		if EqualName(h.fields[i].Name, name) {
+			h.fields[i] = Field{name, value}
+			h.delFrom(i+1, name)
+			return
+		}
+	}
+	h.Append(name, value)
+}
+
+// Del removes every line of that name and reports whether there was one.
+func (h *Header) Del(name string) bool { return h.delFrom(0, name) }
+
+func (h *Header) delFrom(from int, name string) bool {
+	kept := h.fields[:from]
+	for _, f := range h.fields[from:] {
+		if !EqualName(f.Name, name) {
+			kept = append(kept, f)
+		}
+	}
+	removed := len(kept) != len(h.fields)
+	h.fields = kept
+	return removed
+}
+
+// Fields returns the lines in order. The slice is valid until the next change; its lines
+// may be edited in place.
+func (h *Header) Fields() []Field { return h.fields }
+
+// Len returns the number of lines.
+func (h *Header) Len() int { return len(h.fields) }
+
+// EqualName reports whether two header names are the same without regard to ASCII case.
+func EqualName(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := 0; i < len(a); i++ {
+		if a[i] != b[i] && lower(a[i]) != lower(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c | 0x20
+	}
+	return c
+}

@@ -1,0 +1,181 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+)
+
+// ErrBodyTooLarge says that a body is above the bound with which it was read.
+var ErrBodyTooLarge = errors.New("body is too large")
+
+// Route is what filters may know of the route that matched. Immutable.
+type Route struct {
+	ID   string
+	Name string // "" when it has none
+	JSON []byte // the entity without nulls, as log entries carry it
+	Tags []string
+}
+
+// Label is the name, else the id.
+func (r *Route) Label() string {
+	if r.Name != "" {
+		return r.Name
+	}
+	return r.ID
+}
+
+// Service is what filters may know of the service behind a route. Immutable.
+type Service struct {
+	ID   string
+	Name string
+	Host string
+	JSON []byte
+	Tags []string
+}
+
+// Label is the name, else the host, as Kong's metrics have it.
+func (s *Service) Label() string {
+	if s.Name != "" {
+		return s.Name
+	}
+	return s.Host
+}
+
+// Consumer is who a request was found to come from. Immutable.
+type Consumer struct {
+	ID       string
+	Username string
+	CustomID string
+	Groups   []string // ACL groups
+	JSON     []byte
+	Tags     []string
+}
+
+// Credential is by what a consumer was recognised. Immutable.
+type Credential struct {
+	ID       string
+	Kind     string // "keyauth_credentials", ...
+	Consumer *Consumer
+	Expires  time.Time // zero: never
+	Key      string    // name or key by which it is found; not a secret one
+	Secret   any       // what the kind's plugin needs to verify
+}
+
+// Directory answers who is known, as of one revision. Its methods do not allocate or block.
+type Directory interface {
+	// Credential returns the credential of a kind ("keyauth_credentials") that key finds, or nil if
+	// there is none or it has expired.
+	Credential(kind, key string) *Credential
+	// Consumer returns the consumer of that id or username, or nil.
+	Consumer(idOrName string) *Consumer
+}
+
+// Host is what a gate lends to the filters it compiles. The control plane lends one that
+// does nothing, when it checks a configuration.
+type Host interface {
+	Logger() *slog.Logger
+	NodeID() string
+	// Limiter returns the counters of a rule. Filters of the same rule ID share them, also
+	// across revisions, and a changed limit acts on the counts that are there.
+	Limiter(r Rule) (Limiter, error)
+	// Metrics is where traffic is counted.
+	Metrics() Metrics
+	// Scope says for what this filter is configured.
+	Scope() Scope
+}
+
+// Scope is the plugin entity's own: what one configuration applies to.
+type Scope struct {
+	PluginID   string
+	InstanceID string
+	RouteID    string
+	ServiceID  string
+	ConsumerID string
+}
+
+// Period is a length of a counting window.
+type Period uint8
+
+// Kong's periods: calendar windows in UTC.
+const (
+	Second Period = iota
+	Minute
+	Hour
+	Day
+	Month
+	Year
+)
+
+// Window is one limit: at most Limit in each period.
+type Window struct {
+	Period Period
+	Limit  int64
+}
+
+// Rule is what a limiter enforces.
+type Rule struct {
+	ID      string   // counters are shared by all with this ID
+	Windows []Window // ascending by period, none twice
+	Redis   *Redis   // where counts are shared; nil: in this process
+	// FaultTolerant admits what cannot be counted; otherwise Take returns the error.
+	FaultTolerant bool
+}
+
+// Redis is how to reach a Redis server.
+type Redis struct {
+	Addr       string // host:port
+	Username   string
+	Password   string
+	DB         int
+	TLS        bool
+	TLSVerify  bool
+	ServerName string
+	Timeout    time.Duration
+}
+
+// Decision is what a limiter answered. The caller owns it and lends it to Take, so that
+// nothing is allocated.
+type Decision struct {
+	Allowed bool
+	// Counted is false when the counters could not be reached and the request was let
+	// through uncounted: there is then nothing to tell the client.
+	Counted bool
+	// Stop is the index of the window that refused.
+	Stop int
+	// Remaining of each of the rule's windows, after this request.
+	Remaining [6]int64
+	// Now is the time at which the windows were read.
+	Now time.Time
+}
+
+// Limiter counts. It is safe for concurrent use.
+type Limiter interface {
+	// Take asks for n of every window of the rule for one identifier: all of them are
+	// charged, or none. It may wait for Redis, no longer than ctx() allows; ctx is only
+	// called when it must wait.
+	Take(ctx func() context.Context, identifier string, n int64, d *Decision) error
+}
+
+// MetricSet says which of Kong's prometheus series an exchange is counted in.
+type MetricSet uint8
+
+// The switches of Kong's prometheus plugin.
+const (
+	StatusMetrics MetricSet = 1 << iota
+	LatencyMetrics
+	BandwidthMetrics
+	UpstreamHealthMetrics
+	AIMetrics
+	PerConsumer
+)
+
+// Metrics counts traffic.
+type Metrics interface {
+	// Observe counts a finished exchange in the series of set.
+	Observe(x *Exchange, set MetricSet)
+	// Enable says that a configuration wants these series exported. It is called when a
+	// filter is compiled.
+	Enable(set MetricSet)
+}

@@ -1,0 +1,111 @@
+// Package plugin is the contract between a gate and its filters: Definition (what a plugin
+// is), Exchange (one request and its response), Verdict (what a filter decides) and Host
+// (what a gate lends to filters).
+//
+// It knows nothing of HTTP framing, of the network, or of where configuration comes from: a
+// filter never asks which protocol carried a request. One folder below is one plugin.
+// Enter at Define.
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"sort"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sekifuda/sekifuda/model/schema"
+)
+
+// Filter is one compiled configuration of a plugin. It implements at least one of
+// RequestFilter, ResponseFilter, LogFilter, and is used by many exchanges at once.
+type Filter any
+
+// RequestFilter acts before a request goes upstream, in descending priority.
+type RequestFilter interface {
+	OnRequest(x *Exchange) Verdict
+}
+
+// ResponseFilter acts on the head of the answer before it goes to the client, whoever made
+// it. It also runs when an earlier filter, or the gate itself, answered.
+type ResponseFilter interface {
+	OnResponse(x *Exchange)
+}
+
+// LogFilter acts after the last byte of the answer was sent. It must not block.
+type LogFilter interface {
+	OnLog(x *Exchange)
+}
+
+// Runner is a filter with work of its own (a queue, a connection). Run is called once when
+// the filter begins to serve; its ctx ends after the last exchange that may use the filter.
+// It then sends what is queued, within a bound of its own, and returns.
+type Runner interface {
+	Run(ctx context.Context) error
+}
+
+// Definition is a plugin: its name and rules come from the options of its Config message,
+// its behaviour from New. It is inert until Load.
+type Definition struct {
+	config proto.Message
+	build  func(proto.Message, Host) (Filter, error)
+}
+
+// Define makes a plugin of its constructor. New must do no I/O and start nothing: the
+// control plane calls it too, to refuse at the desk what could not run at a gate.
+func Define[C proto.Message](build func(C, Host) (Filter, error)) *Definition {
+	var zero C
+	return &Definition{
+		config: zero,
+		build:  func(m proto.Message, h Host) (Filter, error) { return build(m.(C), h) },
+	}
+}
+
+// Plugin is a loaded definition.
+type Plugin struct {
+	*schema.Plugin // name, priority, version, protocols, scopes, and the config's table
+	def            *Definition
+}
+
+// New compiles one configuration. c must be of the plugin's Config type. The error, when c
+// cannot run, is in the user's words.
+func (p *Plugin) New(c proto.Message, h Host) (Filter, error) { return p.def.build(c, h) }
+
+// Set is all plugins of a build.
+type Set struct {
+	byName  map[string]*Plugin
+	ordered []*Plugin
+}
+
+// Load reads the definitions' options. It fails on a definition whose options are wrong or
+// whose name is taken, which is a bug of the build.
+func Load(defs ...*Definition) (*Set, error) {
+	s := &Set{byName: make(map[string]*Plugin, len(defs))}
+	for _, d := range defs {
+		sp, err := schema.LoadPlugin(d.config.ProtoReflect().Descriptor())
+		if err != nil {
+			return nil, fmt.Errorf("load plugin: %w", err)
+		}
+		if s.byName[sp.Name] != nil {
+			return nil, fmt.Errorf("load plugin: %q is defined twice", sp.Name)
+		}
+		p := &Plugin{Plugin: sp, def: d}
+		s.byName[sp.Name] = p
+		s.ordered = append(s.ordered, p)
+	}
+	// Kong 3.9.1 runs equal priorities by descending name.
+	sort.Slice(s.ordered, func(i, j int) bool {
+		a, b := s.ordered[i], s.ordered[j]
+		if a.Priority != b.Priority {
+			return a.Priority > b.Priority
+		}
+		return a.Name > b.Name
+	})
+	return s, nil
+}
+
+// Lookup returns the plugin of that name, or nil.
+func (s *Set) Lookup(name string) *Plugin { return s.byName[name] }
+
+// All returns every plugin in the order in which filters run.
+func (s *Set) All() []*Plugin { return s.ordered }
