@@ -1,0 +1,61 @@
+# Bare `make` prints what there is. Tools are pinned by the tool lines of go.mod (protoc
+# plugins) and tools.mod (buf, staticcheck).
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+BUF     := $(GO) tool -modfile=tools.mod buf
+LINT    := $(GO) tool -modfile=tools.mod staticcheck
+ARGS    ?=
+
+.PHONY: help run build dev test check lint generate bench fuzz parity clean tidy
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+build: ## bin/seki
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/seki ./cmd/seki
+
+run: build ## both planes in one process on the embedded store (ARGS="--proxy-listen :9080")
+	@exec ./bin/seki run $(ARGS)
+
+dev: build ## like run, with debug logs and a data folder of its own
+	@exec ./bin/seki run --data-dir .cache/dev --log-level debug $(ARGS)
+
+test: ## all tests with -race; gets PostgreSQL, Redis and what else it needs
+	@test/setup.sh
+	$(GO) test -race -timeout 20m ./...
+
+check: ## lint, generated files, buf, arrows: all but the tests
+	@test/check.sh
+
+lint: ## gofmt, vet, staticcheck, buf lint
+	@test -z "$$(gofmt -l $$(git ls-files '*.go' | grep -v -e '\.pb\.go$$'))" || { gofmt -l $$(git ls-files '*.go' | grep -v -e '\.pb\.go$$'); echo 'run gofmt on these'; exit 1; }
+	$(GO) vet ./...
+	$(LINT) ./...
+	$(BUF) lint
+
+generate: ## code from .proto files, the plugin list, reference pages
+	$(BUF) generate
+	$(GO) generate ./plugin/all
+
+bench: ## CPU per proxied request beside nginx and net/http, in one run
+	@test/setup.sh --bench
+	$(GO) run ./test/bench $(ARGS)
+
+fuzz: ## every fuzz target for a while (FUZZTIME=20s)
+	@test/fuzz.sh
+
+parity: build ## replay Kong's recorded answers
+	@test/setup.sh
+	$(GO) run ./test/parity $(ARGS)
+
+tidy: ## go.mod and tools.mod in order
+	$(GO) mod tidy
+	$(GO) mod tidy -modfile=tools.mod
+
+clean: ## what was built, and the data of make run and make dev
+	rm -rf bin .cache .seki

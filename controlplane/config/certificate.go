@@ -1,0 +1,160 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sekifuda/sekifuda/controlplane/store"
+	"github.com/sekifuda/sekifuda/model/schema"
+	entityv1 "github.com/sekifuda/sekifuda/proto/sekifuda/entity/v1"
+)
+
+// A certificate's "snis" member is a list of names in requests and answers, and entities of
+// their own in the store: they are written and removed with the certificate.
+
+// maxSNIs bounds how many server names of one certificate are read.
+const maxSNIs = 10000
+
+// certificateOf finds a certificate by one of its server names, as /certificates/{sni}
+// addresses it.
+func (c *Config) certificateOf(ctx context.Context, name string) (*store.Object, error) {
+	sni, err := c.store.Find(ctx, "snis", store.Key{Index: "name", Value: name})
+	if err != nil {
+		return nil, err
+	}
+	m := new(entityv1.Sni)
+	if err := proto.Unmarshal(sni.Body, m); err != nil {
+		return nil, fmt.Errorf("decode snis %s: %w", sni.ID, err)
+	}
+	return c.store.Get(ctx, "certificates", m.GetCertificate())
+}
+
+// snisOf returns the server names of a certificate.
+func (c *Config) snisOf(ctx context.Context, id string) ([]*Entity, error) {
+	t := c.schema.Table("snis")
+	list, _, err := c.List(ctx, t, ListQuery{Size: maxSNIs, Under: &Under{Field: "certificate", ID: id}})
+	return list, err
+}
+
+func names(snis []*Entity) []any {
+	list := make([]string, 0, len(snis))
+	for _, e := range snis {
+		list = append(list, e.Message.(*entityv1.Sni).GetName())
+	}
+	sort.Strings(list)
+	out := make([]any, len(list))
+	for i, n := range list {
+		out[i] = n
+	}
+	return out
+}
+
+// prepareCertificate refuses server names that are given twice or belong to another
+// certificate.
+func (c *Config) prepareCertificate(ctx context.Context, t *schema.Table, id string, body schema.Body) error {
+	if t.Kind != "certificates" {
+		return nil
+	}
+	seen := map[string]bool{}
+	for _, name := range stringsOf(body["snis"]) {
+		if seen[name] {
+			return schema.Violation("snis", name+" is duplicated")
+		}
+		seen[name] = true
+		o, err := c.store.Find(ctx, "snis", store.Key{Index: "name", Value: name})
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return c.fault(t, nil, err)
+		}
+		m := new(entityv1.Sni)
+		if err := proto.Unmarshal(o.Body, m); err != nil {
+			return fmt.Errorf("decode snis %s: %w", o.ID, err)
+		}
+		if m.GetCertificate() != id {
+			return schema.Violation("snis", fmt.Sprintf("%s already associated with existing certificate '%s'", name, m.GetCertificate()))
+		}
+	}
+	return nil
+}
+
+// planSNIs adds the writes that make a certificate's server names those of body.
+func (c *Config) planSNIs(ctx context.Context, p *plan, t *schema.Table, id string, body schema.Body) error {
+	list, given := body["snis"]
+	if t.Kind != "certificates" || !given {
+		return nil
+	}
+	old, err := c.snisOf(ctx, id)
+	if err != nil {
+		return err
+	}
+	have := map[string]bool{}
+	want := map[string]bool{}
+	for _, n := range stringsOf(list) {
+		want[n] = true
+	}
+	for _, e := range old {
+		name := e.Message.(*entityv1.Sni).GetName()
+		have[name] = true
+		if !want[name] {
+			p.ops = append(p.ops, store.Op{Object: store.Object{Kind: "snis", ID: e.ID}})
+		}
+	}
+	st := c.schema.Table("snis")
+	for _, n := range stringsOf(list) {
+		if have[n] {
+			continue
+		}
+		m, err := st.Insert(schema.Body{"name": n, "certificate": schema.Body{"id": id}}, c.now())
+		if err != nil {
+			return err
+		}
+		op, err := putOp(st, st.ID(m), m)
+		if err != nil {
+			return err
+		}
+		p.ops = append(p.ops, op)
+	}
+	return nil
+}
+
+func stringsOf(v any) []string {
+	list, _ := v.([]any)
+	out := make([]string, 0, len(list))
+	for _, x := range list {
+		if s, ok := x.(string); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// guardRemoval refuses to remove what others name without a reference that the store sees.
+func (c *Config) guardRemoval(ctx context.Context, e *Entity) error {
+	if e.Table.Kind != "ca_certificates" {
+		return nil
+	}
+	t := c.schema.Table("services")
+	for after := ""; ; {
+		list, more, err := c.List(ctx, t, ListQuery{After: after, Size: referrersPage})
+		if err != nil {
+			return err
+		}
+		for _, s := range list {
+			for _, id := range s.Message.(*entityv1.Service).GetCaCertificates() {
+				if id == e.ID {
+					return schema.CAReferenced(e.ID, s.ID)
+				}
+			}
+		}
+		if !more {
+			return nil
+		}
+		after = list[len(list)-1].ID
+	}
+}

@@ -1,0 +1,188 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sekifuda/sekifuda/controlplane/store"
+	"github.com/sekifuda/sekifuda/model/schema"
+)
+
+// Get returns the entity of that id or endpoint key, or a fault of kind NotFound. With
+// under, only if it belongs to that owner.
+func (c *Config) Get(ctx context.Context, t *schema.Table, idOrKey string, under *Under) (*Entity, error) {
+	e, err := c.find(ctx, t, idOrKey, under)
+	if err != nil {
+		return nil, err
+	}
+	if e == nil {
+		return nil, schema.NotFound(t, idOrKey)
+	}
+	return e, nil
+}
+
+// find is Get with nil for what does not exist.
+func (c *Config) find(ctx context.Context, t *schema.Table, idOrKey string, under *Under) (*Entity, error) {
+	o, err := c.object(ctx, t, idOrKey, under)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, c.fault(t, nil, err)
+	}
+	e, err := c.entity(t, o)
+	if err != nil {
+		return nil, err
+	}
+	if c.expired(e) || under != nil && t.Ref(e.Message, under.Field) != under.ID {
+		return nil, nil
+	}
+	return e, nil
+}
+
+// object looks an entity up the way its address says: by id, by endpoint key, and a target
+// by its name within its upstream.
+func (c *Config) object(ctx context.Context, t *schema.Table, idOrKey string, under *Under) (*store.Object, error) {
+	if schema.IsID(idOrKey) {
+		return c.store.Get(ctx, t.Kind, schema.CanonicalID(idOrKey))
+	}
+	if t.Kind == "certificates" {
+		return c.certificateOf(ctx, idOrKey)
+	}
+	owner := ""
+	if under != nil {
+		owner = under.ID
+	}
+	key, err := t.EndpointKey(idOrKey, owner)
+	if err != nil {
+		return nil, err
+	}
+	if key == (schema.Key{}) {
+		return nil, store.ErrNotFound
+	}
+	return c.store.Find(ctx, t.Kind, store.Key(key))
+}
+
+func (c *Config) entity(t *schema.Table, o *store.Object) (*Entity, error) {
+	m := t.New()
+	if err := proto.Unmarshal(o.Body, m); err != nil {
+		return nil, fmt.Errorf("decode %s %s: %w", o.Kind, o.ID, err)
+	}
+	return &Entity{Table: t, ID: o.ID, Rev: o.Rev, Message: m}, nil
+}
+
+// expired reports whether an entity's time to live has passed: it then counts as absent.
+func (c *Config) expired(e *Entity) bool {
+	at, ok := e.Table.Expires(e.Message)
+	return ok && !c.now().Before(at)
+}
+
+// ListQuery selects entities of one kind, ascending by id.
+type ListQuery struct {
+	After            string
+	Size             int
+	AllTags, AnyTags []string
+	Under            *Under
+}
+
+// List returns one page, and whether there are more.
+func (c *Config) List(ctx context.Context, t *schema.Table, q ListQuery) ([]*Entity, bool, error) {
+	sq := store.Query{Kind: t.Kind, After: q.After, Size: q.Size + 1, AllTags: q.AllTags, AnyTags: q.AnyTags}
+	if q.Under != nil {
+		sq.Ref = &store.Ref{Field: q.Under.Field, Kind: t.Field(q.Under.Field).Refers, ID: q.Under.ID}
+	}
+	objects, err := c.store.List(ctx, sq)
+	if err != nil {
+		return nil, false, c.fault(t, nil, err)
+	}
+	more := len(objects) > q.Size
+	if more {
+		objects = objects[:q.Size]
+	}
+	list := make([]*Entity, 0, len(objects))
+	for i := range objects {
+		e, err := c.entity(t, &objects[i])
+		if err != nil {
+			return nil, false, err
+		}
+		if !c.expired(e) {
+			list = append(list, e)
+		}
+	}
+	return list, more, nil
+}
+
+// Tags returns one page of tags, and whether there are more.
+func (c *Config) Tags(ctx context.Context, q store.TagQuery) ([]store.Tag, bool, error) {
+	size := q.Size
+	q.Size++
+	tags, err := c.store.Tags(ctx, q)
+	if err != nil {
+		return nil, false, c.fault(nil, nil, err)
+	}
+	if len(tags) > size {
+		return tags[:size], true, nil
+	}
+	return tags, false, nil
+}
+
+// FindUnique returns the entity that holds the value of a unique field, or a fault of kind
+// NotFound.
+func (c *Config) FindUnique(ctx context.Context, t *schema.Table, field, value string) (*Entity, error) {
+	o, err := c.store.Find(ctx, t.Kind, store.Key{Index: field, Value: value})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, schema.NotFound(t, value)
+	}
+	if err != nil {
+		return nil, c.fault(t, nil, err)
+	}
+	return c.entity(t, o)
+}
+
+// PluginsInUse returns the distinct names of configured plugins, sorted.
+func (c *Config) PluginsInUse(ctx context.Context) ([]string, error) {
+	t := c.schema.Table("plugins")
+	set := map[string]bool{}
+	for after := ""; ; {
+		list, more, err := c.List(ctx, t, ListQuery{After: after, Size: referrersPage})
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range list {
+			set[t.SubschemaName(e.Message)] = true
+		}
+		if !more {
+			break
+		}
+		after = list[len(list)-1].ID
+	}
+	return slices.Sorted(maps.Keys(set)), nil
+}
+
+// Validate checks a body as an insertion would, without the database.
+func (c *Config) Validate(t *schema.Table, body schema.Body) error {
+	return t.Validate(body, c.now())
+}
+
+// Render returns an entity as the Admin API shows it; ours adds the settings that Kong does
+// not know.
+func (c *Config) Render(ctx context.Context, e *Entity, ours bool) (schema.Body, error) {
+	render := e.Table.Render
+	if ours {
+		render = e.Table.RenderOurs
+	}
+	b := render(e.Message, c.now())
+	if e.Table.Kind == "certificates" {
+		snis, err := c.snisOf(ctx, e.ID)
+		if err != nil {
+			return nil, err
+		}
+		b["snis"] = names(snis)
+	}
+	return b, nil
+}
