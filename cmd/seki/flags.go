@@ -1,0 +1,119 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// flags is a verb's flag set whose flags can also be set by environment and, for the
+// planes, by a file of the same keys. The command line wins over the environment, the
+// environment over the file, the file over the default.
+type flags struct {
+	*flag.FlagSet
+	c    *call
+	file *string
+}
+
+func (c *call) flags(usage string) *flags {
+	f := &flags{FlagSet: flag.NewFlagSet("seki "+c.name, flag.ContinueOnError), c: c}
+	f.SetOutput(c.err)
+	f.Usage = func() {
+		fmt.Fprintf(c.err, "seki %s %s\n\n", c.name, usage)
+		f.VisitAll(func(fl *flag.Flag) {
+			name := fl.Name
+			def := fl.DefValue
+			if def == "" {
+				def = "none"
+			}
+			fmt.Fprintf(c.err, "  --%-26s %s (default %s; %s)\n", name, fl.Usage, def, variable(name))
+		})
+	}
+	return f
+}
+
+// configFile adds --config.
+func (f *flags) configFile() {
+	f.file = f.String("config", "", "YAML file of settings, with flags' names as keys")
+}
+
+// variable is a flag's environment variable.
+func variable(name string) string {
+	return "SEKI_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
+
+// parse reads the command line, the environment and the file.
+func (f *flags) parse() error {
+	if err := f.FlagSet.Parse(f.c.args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		return errUsage // the flag set has said what is wrong
+	}
+	given := map[string]bool{}
+	f.Visit(func(fl *flag.Flag) { given[fl.Name] = true })
+	fromFile, err := f.readFile()
+	if err != nil {
+		return err
+	}
+	var bad error
+	f.VisitAll(func(fl *flag.Flag) {
+		if given[fl.Name] || bad != nil {
+			return
+		}
+		value, source := f.c.getenv(variable(fl.Name)), variable(fl.Name)
+		if value == "" {
+			var ok bool
+			if value, ok = fromFile[fl.Name]; !ok {
+				return
+			}
+			source = *f.file + ": " + fl.Name
+		}
+		if err := f.Set(fl.Name, value); err != nil {
+			bad = fmt.Errorf("%s: %q: %w", source, value, err)
+		}
+	})
+	return bad
+}
+
+func (f *flags) readFile() (map[string]string, error) {
+	if f.file == nil {
+		return nil, nil
+	}
+	name := *f.file
+	if name == "" {
+		name = f.c.getenv("SEKI_CONFIG")
+	}
+	if name == "" {
+		return nil, nil
+	}
+	*f.file = name
+	raw, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("read settings: %w", err)
+	}
+	var tree map[string]any
+	if err := yaml.Unmarshal(raw, &tree); err != nil {
+		return nil, fmt.Errorf("read settings %s: %w", name, err)
+	}
+	values := map[string]string{}
+	for key, v := range tree {
+		if f.Lookup(key) == nil || key == "config" {
+			return nil, fmt.Errorf("%s: there is no setting named %q", name, key)
+		}
+		if list, ok := v.([]any); ok {
+			parts := make([]string, len(list))
+			for i, x := range list {
+				parts[i] = fmt.Sprint(x)
+			}
+			values[key] = strings.Join(parts, ",")
+			continue
+		}
+		values[key] = fmt.Sprint(v)
+	}
+	return values, nil
+}

@@ -1,0 +1,106 @@
+// Command seki is Sekifuda: the gateway, its control plane, its nodes, and the operator's
+// verbs. One file is one verb.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sort"
+	"syscall"
+)
+
+// version is set by the build.
+var version = "dev"
+
+// verb is one word of the command line.
+type verb struct {
+	summary string
+	run     func(ctx context.Context, c *call) error
+}
+
+// call is one invocation: its arguments, its streams and its environment.
+type call struct {
+	name   string
+	args   []string
+	in     io.Reader
+	out    io.Writer
+	err    io.Writer
+	getenv func(string) string
+}
+
+var verbs = map[string]verb{}
+
+func init() {
+	verbs = map[string]verb{
+		"run":          {"both planes in one process", runAll},
+		"controlplane": {"the control plane alone", runControlPlane},
+		"dataplane":    {"a node alone", runDataPlane},
+		"migrate":      {"bring a database's tables up to date", migrate},
+		"get":          {"show entities", get},
+		"apply":        {"make configuration be what files say, after showing the difference", apply},
+		"delete":       {"delete an entity", remove},
+		"status":       {"the installation at a glance", showStatus},
+		"log":          {"revisions, newest first", showLog},
+		"diff":         {"what changed between two revisions", diff},
+		"nodes":        {"the nodes and what they enforce", nodes},
+		"version":      {"print the version", printVersion},
+	}
+}
+
+// errUsage says that the command line was wrong and that the verb has said how.
+var errUsage = errors.New("usage")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	c := &call{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv}
+	os.Exit(c.main(ctx, os.Args[1:]))
+}
+
+// main runs one command line and returns its exit code: 0 done, 1 failed, 2 misused.
+func (c *call) main(ctx context.Context, args []string) int {
+	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
+		c.help()
+		return 0
+	}
+	v, ok := verbs[args[0]]
+	if !ok {
+		fmt.Fprintf(c.err, "seki: no verb named %q; seki help lists them\n", args[0])
+		return 2
+	}
+	c.name, c.args = args[0], args[1:]
+	err := v.run(ctx, c)
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.Is(err, errUsage):
+		return 2
+	}
+	fmt.Fprintf(c.err, "seki %s: %v\n", c.name, err)
+	return 1
+}
+
+func (c *call) help() {
+	fmt.Fprint(c.out, "Sekifuda, an API gateway.\n\n  seki VERB [FLAGS] [ARGUMENTS]\n\n")
+	names := make([]string, 0, len(verbs))
+	for n := range verbs {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	for _, n := range names {
+		fmt.Fprintf(c.out, "  %-13s %s\n", n, verbs[n].summary)
+	}
+	fmt.Fprint(c.out, "\nseki VERB --help tells a verb's flags. Every flag can be set by its SEKI_ variable too:\n--proxy-listen is SEKI_PROXY_LISTEN.\n")
+}
+
+func printVersion(_ context.Context, c *call) error {
+	_, err := fmt.Fprintln(c.out, "sekifuda", version)
+	return err
+}

@@ -1,0 +1,48 @@
+// Package grpcapi is the operator's gRPC API, sekifuda.control.v1, over our use cases: what
+// the seki command speaks.
+//
+// It knows gRPC; it does not know SQL or HTTP. Enter at Register.
+package grpcapi
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/sekifuda/sekifuda/controlplane/config"
+	"github.com/sekifuda/sekifuda/controlplane/fleet"
+	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
+)
+
+// Options are what the API is made of.
+type Options struct {
+	Config   *config.Config
+	Fleet    *fleet.Fleet
+	Version  string
+	Database string // "postgres" or "sqlite"
+	Started  time.Time
+	Log      *slog.Logger
+}
+
+// Register adds the API's services to a server.
+func Register(s *grpc.Server, o Options) {
+	controlv1.RegisterConfigServiceServer(s, &configServer{Options: o})
+	controlv1.RegisterFleetServiceServer(s, &fleetServer{Options: o})
+}
+
+// Intercept turns faults of unary calls into statuses.
+func Intercept(log *slog.Logger) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		res, err := next(ctx, req)
+		return res, status(log, info.FullMethod, err)
+	}
+}
+
+// InterceptStream turns faults of streaming calls into statuses.
+func InterceptStream(log *slog.Logger) grpc.StreamServerInterceptor {
+	return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+		return status(log, info.FullMethod, next(srv, ss))
+	}
+}

@@ -1,0 +1,133 @@
+package grpcapi
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+
+	"github.com/sekifuda/sekifuda/controlplane/store"
+	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
+)
+
+func (s *configServer) Watch(req *controlv1.WatchRequest, stream grpc.ServerStreamingServer[controlv1.WatchResponse]) error {
+	ctx := stream.Context()
+	kinds := map[string]bool{}
+	for _, k := range req.GetKinds() {
+		t, err := s.table(k)
+		if err != nil {
+			return err
+		}
+		kinds[t.Kind] = true
+	}
+	for after := req.GetAfter(); ; {
+		head, err := s.Config.Wait(ctx, after)
+		if err != nil {
+			return err
+		}
+		if err := s.sendRevisions(ctx, after, head, kinds, stream.Send); err != nil {
+			return err
+		}
+		after = head
+	}
+}
+
+// sendRevisions sends one message for each revision in (after, to].
+func (s *configServer) sendRevisions(ctx context.Context, after, to uint64, kinds map[string]bool, send func(*controlv1.WatchResponse) error) error {
+	var msg *controlv1.WatchResponse
+	flush := func() error {
+		if msg == nil || len(msg.Changes) == 0 {
+			return nil
+		}
+		return send(msg)
+	}
+	for ch, err := range s.Config.Changes(ctx, after, to) {
+		if err != nil {
+			return err
+		}
+		if msg == nil || msg.Revision.Rev != ch.Rev {
+			if err := flush(); err != nil {
+				return err
+			}
+			r, err := s.Config.Revision(ctx, ch.Rev)
+			if err != nil {
+				return err
+			}
+			msg = &controlv1.WatchResponse{Revision: revision(r)}
+		}
+		if len(kinds) > 0 && !kinds[ch.Kind] {
+			continue
+		}
+		c, err := s.change(ch)
+		if err != nil {
+			return err
+		}
+		msg.Changes = append(msg.Changes, c)
+	}
+	return flush()
+}
+
+func (s *configServer) change(ch store.Change) (*controlv1.Change, error) {
+	c := &controlv1.Change{Kind: ch.Kind, Id: ch.ID}
+	var err error
+	if c.Before, err = s.image(ch, ch.Before); err != nil {
+		return nil, err
+	}
+	c.After, err = s.image(ch, ch.After)
+	return c, err
+}
+
+func (s *configServer) image(ch store.Change, body []byte) (*controlv1.Entity, error) {
+	if body == nil {
+		return nil, nil
+	}
+	e, err := s.Config.Decode(ch.Kind, ch.ID, ch.Rev, body)
+	if err != nil {
+		return nil, err
+	}
+	return entity(e)
+}
+
+// Diff sends what changed between two revisions, object by object: first before against
+// last after. From may be above To: then it is the way back.
+func (s *configServer) Diff(req *controlv1.DiffRequest, stream grpc.ServerStreamingServer[controlv1.DiffResponse]) error {
+	from, to := req.GetFrom(), req.GetTo()
+	if to == 0 {
+		head, err := s.Config.Head(stream.Context())
+		if err != nil {
+			return err
+		}
+		to = head.Rev
+	}
+	back := from > to
+	low, high := min(from, to), max(from, to)
+	merged, order := map[string]*store.Change{}, []string{}
+	for ch, err := range s.Config.Changes(stream.Context(), low, high) {
+		if err != nil {
+			return err
+		}
+		name := ch.Kind + "/" + ch.ID
+		if m := merged[name]; m != nil {
+			m.After, m.Rev = ch.After, ch.Rev
+			continue
+		}
+		merged[name] = &ch
+		order = append(order, name)
+	}
+	for _, name := range order {
+		ch := *merged[name]
+		if string(ch.Before) == string(ch.After) && (ch.Before == nil) == (ch.After == nil) {
+			continue
+		}
+		if back {
+			ch.Before, ch.After = ch.After, ch.Before
+		}
+		c, err := s.change(ch)
+		if err != nil {
+			return err
+		}
+		if err := stream.Send(&controlv1.DiffResponse{Change: c}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
