@@ -41,7 +41,7 @@ func guideCommands(t *testing.T) []string {
 // expectations are what a command's output must hold; a command without one must only
 // succeed. A command whose output is a file is looked at by backup.
 var expectations = map[string]func(t *testing.T, w *world, out string){
-	"curl http://localhost:8001/status":          wantStatusBody,
+	"curl http://localhost:8001/status":           wantStatusBody,
 	"curl -s http://localhost:8001/status | jq .": wantStatusBody,
 	"curl http://localhost:8080/": func(t *testing.T, _ *world, out string) {
 		if !strings.Contains(out, "no Route matched with those values") {

@@ -138,10 +138,10 @@ func foreignAddress(t *testing.T, w *world) {
 func bots(t *testing.T, w *world) {
 	for agent, want := range map[string]int{
 		"Googlebot/2.1 (+http://www.google.com/bot.html)": 403,
-		"Go-http-client/1.1":      403,
-		"curl/8.5.0":              200,
-		"python-requests/2.32.3":  200,
-		"Mozilla/5.0 firefox/130": 200,
+		"Go-http-client/1.1":                              403,
+		"curl/8.5.0":                                      200,
+		"python-requests/2.32.3":                          200,
+		"Mozilla/5.0 firefox/130":                         200,
 	} {
 		res, _ := w.get(t, w.proxies[0]+"/api/v1/gateway/", map[string]string{"X-API-Key": "ai-dev-key-2025", "User-Agent": agent})
 		if res.StatusCode != want {

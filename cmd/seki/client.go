@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/user"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sekifuda/sekifuda/model"
+	"github.com/sekifuda/sekifuda/model/schema"
+	"github.com/sekifuda/sekifuda/plugin"
+	"github.com/sekifuda/sekifuda/plugin/all"
+	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
+)
+
+// callTimeout bounds one call to the control plane.
+const callTimeout = 30 * time.Second
+
+// client speaks to a control plane.
+type client struct {
+	config controlv1.ConfigServiceClient
+	fleet  controlv1.FleetServiceClient
+	schema *schema.Schema
+	addr   string
+	conn   *grpc.ClientConn
+}
+
+// serverFlag adds --server.
+func (f *flags) serverFlag() *string {
+	return f.String("server", "127.0.0.1:8006", "gRPC address of the control plane")
+}
+
+func dial(addr string) (*client, error) {
+	_, s, err := build()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithUserAgent("seki/"+version), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
+	if err != nil {
+		return nil, fmt.Errorf("--server %q: %w", addr, err)
+	}
+	return &client{
+		config: controlv1.NewConfigServiceClient(conn), fleet: controlv1.NewFleetServiceClient(conn),
+		schema: s, addr: addr, conn: conn,
+	}, nil
+}
+
+// build loads the plugins and tables of this binary.
+func build() (*plugin.Set, *schema.Schema, error) {
+	plugins, err := plugin.Load(all.Definitions()...)
+	if err != nil {
+		return nil, nil, err
+	}
+	schemas := make([]*schema.Plugin, 0, len(plugins.All()))
+	for _, p := range plugins.All() {
+		schemas = append(schemas, p.Plugin)
+	}
+	s, err := model.New(schemas)
+	if err != nil {
+		return nil, nil, err
+	}
+	return plugins, s, nil
+}
+
+// withActor names who asks: the user of this machine.
+func withActor(ctx context.Context) context.Context {
+	if u, err := user.Current(); err == nil {
+		return metadata.AppendToOutgoingContext(ctx, "sekifuda-actor", u.Username)
+	}
+	return ctx
+}
+
+// explain puts an error of a call into a sentence for the operator.
+func (c *client) explain(err error) error {
+	st, ok := status.FromError(err)
+	if !ok || err == nil {
+		return err
+	}
+	if st.Code() == codes.Unavailable && strings.Contains(st.Message(), "connection") {
+		return fmt.Errorf("no control plane answers at %s (--server, SEKI_SERVER): %s", c.addr, st.Message())
+	}
+	return errors.New(st.Message())
+}
+
+// table finds a kind by its name or its path.
+func (c *client) table(kind string) (*schema.Table, error) {
+	if t := c.schema.Table(kind); t != nil {
+		return t, nil
+	}
+	names := make([]string, 0, len(c.schema.Tables()))
+	for _, t := range c.schema.Tables() {
+		if t.Path == kind || t.NestedPath == kind {
+			return t, nil
+		}
+		names = append(names, t.Kind)
+	}
+	return nil, fmt.Errorf("no kind named %q; there are %s", kind, strings.Join(names, ", "))
+}
+
+// entities reads every entity of a kind.
+func (c *client) entities(ctx context.Context, req *controlv1.ListRequest) ([]*controlv1.Entity, error) {
+	req.PageSize = 1000
+	var list []*controlv1.Entity
+	for {
+		res, err := c.config.List(ctx, req)
+		if err != nil {
+			return nil, c.explain(err)
+		}
+		list = append(list, res.GetEntities()...)
+		if req.PageToken = res.GetNextPageToken(); req.PageToken == "" {
+			return list, nil
+		}
+	}
+}
+
+// existing lends a control plane's entities to a document's plan.
+type existing struct {
+	ctx context.Context
+	*client
+}
+
+func (e existing) Entities(kind string) ([]proto.Message, error) {
+	list, err := e.client.entities(e.ctx, &controlv1.ListRequest{Kind: kind})
+	if err != nil {
+		return nil, err
+	}
+	messages := make([]proto.Message, len(list))
+	for i, x := range list {
+		if messages[i], err = x.GetSpec().UnmarshalNew(); err != nil {
+			return nil, fmt.Errorf("%s %s: %w", kind, x.GetId(), err)
+		}
+	}
+	return messages, nil
+}

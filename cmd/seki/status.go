@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
+)
+
+// showStatus shows the installation at a glance; with --ready it only asks a process whether
+// it is ready, for health checks in containers without a shell.
+func showStatus(ctx context.Context, c *call) error {
+	f := c.flags("[FLAGS]")
+	server := f.serverFlag()
+	ready := f.Bool("ready", false, "only ask the status listener whether the process is ready")
+	listener := f.String("status-listen", "127.0.0.1:8007", "status listener that --ready asks")
+	output := f.String("output", "text", "text or json")
+	if err := f.parse(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if *ready {
+		return askReady(ctx, c, *listener)
+	}
+	cl, err := dial(*server)
+	if err != nil {
+		return err
+	}
+	defer cl.conn.Close()
+	res, err := cl.fleet.Status(ctx, &controlv1.StatusRequest{})
+	if err != nil {
+		return cl.explain(err)
+	}
+	if *output == "json" {
+		return json.NewEncoder(c.out).Encode(res)
+	}
+	reach := "reachable"
+	if !res.GetDatabaseReachable() {
+		reach = "NOT reachable"
+	}
+	fmt.Fprintf(c.out, "Sekifuda %s, up %s\n", res.GetVersion(), time.Since(res.GetStartedAt().AsTime()).Round(time.Second))
+	fmt.Fprintf(c.out, "database   %s, %s\n", res.GetDatabase(), reach)
+	fmt.Fprintf(c.out, "revision   %d (history %s)\n", res.GetHead(), res.GetEpoch())
+	fmt.Fprintf(c.out, "nodes      %d connected, %d enforce the head revision\n", res.GetNodesConnected(), res.GetNodesCurrent())
+	for _, kind := range slices.Sorted(maps.Keys(res.GetEntities())) {
+		if n := res.GetEntities()[kind]; n > 0 {
+			fmt.Fprintf(c.out, "  %-24s %d\n", kind, n)
+		}
+	}
+	return nil
+}
+
+func askReady(ctx context.Context, c *call, addr string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/status/ready", nil)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(res.Body, 1<<16))
+	if err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("not ready: %s", raw)
+	}
+	fmt.Fprintln(c.out, "ready")
+	return nil
+}
+
+// nodes lists the nodes and what they enforce.
+func nodes(ctx context.Context, c *call) error {
+	f := c.flags("[FLAGS]")
+	server := f.serverFlag()
+	if err := f.parse(); err != nil {
+		return err
+	}
+	cl, err := dial(*server)
+	if err != nil {
+		return err
+	}
+	defer cl.conn.Close()
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	res, err := cl.fleet.ListNodes(ctx, &controlv1.ListNodesRequest{})
+	if err != nil {
+		return cl.explain(err)
+	}
+	w := tabwriter.NewWriter(c.out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "NODE\tGROUP\tADDRESS\tCONNECTED\tREVISION\tTARGET\tLAST SEEN\tREFUSED")
+	for _, n := range res.GetNodes() {
+		refused := "-"
+		if r := n.GetRefusal(); r != nil && len(r.GetViolations()) > 0 {
+			v := r.GetViolations()[0]
+			refused = v.GetObject() + ": " + v.GetReason()
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%t\t%d\t%d\t%s\t%s\n", n.GetId(), dash(n.GetGroup()), dash(n.GetIp()), n.GetConnected(),
+			n.GetRunning().GetStagedRev(), n.GetTarget().GetStagedRev(), n.GetLastSeen().AsTime().Local().Format(time.DateTime), refused)
+	}
+	return w.Flush()
+}
