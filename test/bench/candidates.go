@@ -1,0 +1,276 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Cores: the proxy alone on one, everything else on the other.
+const (
+	proxyCore = "1"
+	otherCore = "0"
+)
+
+// candidate is one proxy under test.
+type candidate struct {
+	name string
+	url  string
+	pid  int
+	// headers go with every request.
+	headers []string
+}
+
+type bench struct {
+	dir     string
+	running []*exec.Cmd
+}
+
+func (b *bench) stop() {
+	for _, c := range b.running {
+		_ = c.Process.Signal(syscall.SIGTERM)
+	}
+	for _, c := range b.running {
+		_ = c.Wait()
+	}
+}
+
+// spawn starts a pinned process.
+func (b *bench) spawn(core string, env []string, name string, args ...string) (*exec.Cmd, error) {
+	cmd := exec.Command("taskset", append([]string{"-c", core, name}, args...)...)
+	cmd.Env = append(os.Environ(), env...)
+	log, err := os.Create(filepath.Join(b.dir, fmt.Sprintf("%d.log", len(b.running))))
+	if err != nil {
+		return nil, err
+	}
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	b.running = append(b.running, cmd)
+	return cmd, nil
+}
+
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// start starts the upstream and every candidate.
+func (b *bench) start(only string) ([]*candidate, error) {
+	up, err := b.upstream()
+	if err != nil {
+		return nil, err
+	}
+	makers := []struct {
+		name string
+		make func(string) (*candidate, error)
+	}{
+		{"nginx", b.nginx}, {"seki", b.seki}, {"seki, the guide's chain", b.sekiChain},
+		{"net/http ReverseProxy", b.reverseProxy}, {"nginx again (control)", b.nginx},
+	}
+	var list []*candidate
+	for _, m := range makers {
+		if only != "" && m.name != "nginx" && !strings.Contains(","+only+",", ","+m.name+",") {
+			continue
+		}
+		c, err := m.make(up)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", m.name, err)
+		}
+		c.name = m.name
+		if err := waitFor(c); err != nil {
+			return nil, err
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
+// waitFor waits until a candidate proxies, and checks that it does.
+func waitFor(c *candidate) error {
+	var last error
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		req, err := http.NewRequest(http.MethodGet, c.url, nil)
+		if err != nil {
+			return err
+		}
+		for _, h := range c.headers {
+			k, v, _ := strings.Cut(h, ": ")
+			req.Header.Set(k, v)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			last = err
+			continue
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err == nil && res.StatusCode == http.StatusOK && len(body) == 1024 {
+			return nil
+		}
+		last = fmt.Errorf("%s, %d bytes: %.100s", res.Status, len(body), body)
+	}
+	return fmt.Errorf("%s does not proxy: %w", c.name, last)
+}
+
+const nginxCommon = `daemon off;
+master_process off;
+worker_processes 1;
+pid %[1]s/nginx%[2]s.pid;
+error_log %[1]s/nginx%[2]s.err;
+events { worker_connections 4096; }
+http {
+	access_log off;
+	client_body_temp_path %[1]s/tmp%[2]s; proxy_temp_path %[1]s/tmp%[2]s; fastcgi_temp_path %[1]s/tmp%[2]s;
+	uwsgi_temp_path %[1]s/tmp%[2]s; scgi_temp_path %[1]s/tmp%[2]s;
+	keepalive_requests 1000000000;
+%[3]s
+}
+`
+
+func (b *bench) runNginx(core, addr, body string) (*exec.Cmd, error) {
+	_, id, _ := strings.Cut(addr, ":")
+	conf := filepath.Join(b.dir, "nginx"+id+".conf")
+	if err := os.WriteFile(conf, []byte(fmt.Sprintf(nginxCommon, b.dir, id, body)), 0o600); err != nil {
+		return nil, err
+	}
+	return b.spawn(core, nil, "nginx", "-c", conf, "-p", b.dir)
+}
+
+// upstream answers every request with 1,024 bytes.
+func (b *bench) upstream() (string, error) {
+	addr, err := freeAddr()
+	if err != nil {
+		return "", err
+	}
+	_, err = b.runNginx(otherCore, addr, fmt.Sprintf(`	server { listen %s; location / { return 200 "%s"; } }`, addr, strings.Repeat("x", 1024)))
+	return addr, err
+}
+
+func (b *bench) nginx(up string) (*candidate, error) {
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	cmd, err := b.runNginx(proxyCore, addr, fmt.Sprintf(`	upstream u { server %s; keepalive 512; keepalive_requests 1000000000; }
+	server { listen %s; location / { proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection "";
+		proxy_set_header X-Real-IP $remote_addr; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; } }`, up, addr))
+	if err != nil {
+		return nil, err
+	}
+	return &candidate{url: "http://" + addr + "/", pid: cmd.Process.Pid}, nil
+}
+
+func (b *bench) reverseProxy(up string) (*candidate, error) {
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd, err := b.spawn(proxyCore, []string{"GOMAXPROCS=1"}, self, "serve-reverseproxy", addr, up)
+	if err != nil {
+		return nil, err
+	}
+	return &candidate{url: "http://" + addr + "/", pid: cmd.Process.Pid}, nil
+}
+
+// gateway starts seki and returns its Admin API's URL.
+func (b *bench) gateway() (c *candidate, admin string, err error) {
+	bin := filepath.Join(b.dir, "seki")
+	if _, err := os.Stat(bin); err != nil {
+		if out, err := exec.Command("go", "build", "-o", bin, "./cmd/seki").CombinedOutput(); err != nil {
+			return nil, "", fmt.Errorf("go build: %w\n%s", err, out)
+		}
+	}
+	var addrs [3]string
+	for i := range addrs {
+		if addrs[i], err = freeAddr(); err != nil {
+			return nil, "", err
+		}
+	}
+	cmd, err := b.spawn(proxyCore, []string{"GOMAXPROCS=1"}, bin, "run", "--data-dir", filepath.Join(b.dir, "data"+addrs[0][10:]),
+		"--proxy-listen", addrs[0], "--admin-listen", addrs[1], "--status-listen", addrs[2],
+		"--proxy-tls-listen", "off", "--console-listen", "off", "--grpc-listen", "off")
+	if err != nil {
+		return nil, "", err
+	}
+	return &candidate{url: "http://" + addrs[0] + "/", pid: cmd.Process.Pid}, "http://" + addrs[1], nil
+}
+
+func (b *bench) seki(up string) (*candidate, error) {
+	c, admin, err := b.gateway()
+	if err != nil {
+		return nil, err
+	}
+	return c, put(admin,
+		"/services/up", `{"url":"http://`+up+`"}`,
+		"/services/up/routes/all", `{"paths":["/"]}`)
+}
+
+// sekiChain is the guide's nine plugins, with counts in the process and the log in a file.
+func (b *bench) sekiChain(up string) (*candidate, error) {
+	c, admin, err := b.gateway()
+	if err != nil {
+		return nil, err
+	}
+	c.headers = []string{"X-API-Key: ai-dev-key-2025", "User-Agent: curl/8.5.0"}
+	const big = 1_000_000_000
+	return c, put(admin,
+		"/services/up", `{"url":"http://`+up+`"}`,
+		"/services/up/routes/all", `{"paths":["/"]}`,
+		"/consumers/ai-dev-user", `{}`,
+		"/consumers/ai-dev-user/key-auth/ai-dev-key-2025", `{}`,
+		"/services/up/plugins/p1", `{"name":"key-auth","config":{"key_names":["X-API-Key","apikey"]}}`,
+		"/services/up/plugins/p2", fmt.Sprintf(`{"name":"rate-limiting","config":{"minute":%d,"hour":%d,"policy":"local"}}`, big, big),
+		"/services/up/plugins/p3", `{"name":"cors"}`,
+		"/services/up/plugins/p4", `{"name":"bot-detection","config":{"allow":["chrome","firefox","curl"]}}`,
+		"/services/up/plugins/p5", `{"name":"ip-restriction","config":{"allow":["127.0.0.1","::1","10.0.0.0/8","172.16.0.0/12","192.168.0.0/16"]}}`,
+		"/services/up/plugins/p6", `{"name":"request-size-limiting","config":{"allowed_payload_size":10}}`,
+		"/services/up/plugins/p7", `{"name":"request-transformer","config":{"add":{"headers":["X-Gateway:sekifuda"]}}}`,
+		"/services/up/plugins/p8", `{"name":"file-log","config":{"path":"`+filepath.Join(b.dir, "access.log")+`"}}`,
+		"/plugins/p9", `{"name":"prometheus","config":{"status_code_metrics":true,"latency_metrics":true,"bandwidth_metrics":true}}`)
+}
+
+// put makes entities over the Admin API: path, body, path, body, ...
+func put(admin string, pairs ...string) error {
+	for i := 0; i < len(pairs); i += 2 {
+		var res *http.Response
+		var err error
+		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+			var req *http.Request
+			if req, err = http.NewRequest(http.MethodPut, admin+pairs[i], bytes.NewReader([]byte(pairs[i+1]))); err != nil {
+				return err
+			}
+			req.Header.Set("Content-Type", "application/json")
+			if res, err = http.DefaultClient.Do(req); err == nil {
+				break
+			}
+		}
+		if err != nil {
+			return err
+		}
+		body, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			return fmt.Errorf("PUT %s: %s %s", pairs[i], res.Status, body)
+		}
+	}
+	return nil
+}

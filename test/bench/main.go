@@ -1,0 +1,146 @@
+// Command bench compares the CPU time that a proxied request costs the gateway, nginx and
+// net/http's ReverseProxy, side by side in one run.
+//
+// The proxy under test is pinned to one core and uses one thread; the load and the upstream
+// share another core. CPU per request is the growth of user and system time of the proxy's
+// processes divided by completed requests. Rounds are interleaved A B C ... C B A; medians
+// and ranges are printed, and the raw data is kept in test/bench/results. The second nginx is
+// the negative control: its ratio to the first one is the noise of this run.
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+)
+
+func main() {
+	log.SetFlags(0)
+	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "serve-") {
+		serve(os.Args[1], os.Args[2:])
+		return
+	}
+	rounds := flag.Int("rounds", 5, "counted rounds")
+	seconds := flag.Int("seconds", 2, "seconds of load a candidate and round")
+	connections := flag.Int("connections", 64, "keep-alive connections")
+	rate := flag.Int("rate", 4000, "requests a second of the moderate case; 0 leaves it out")
+	only := flag.String("only", "", "comma-separated candidates")
+	note := flag.String("note", "", "kept with the results")
+	flag.Parse()
+	if err := run(*rounds, *seconds, *connections, *rate, *only, *note); err != nil {
+		log.Fatalf("bench: %v", err)
+	}
+}
+
+// sample is one measurement.
+type sample struct {
+	Case      string  `json:"case"`
+	Candidate string  `json:"candidate"`
+	Round     int     `json:"round"`
+	Requests  int64   `json:"requests"`
+	CPU       float64 `json:"cpu_us_per_request"`
+	P50       float64 `json:"p50_us"`
+	P99       float64 `json:"p99_us"`
+	Errors    int64   `json:"errors"`
+}
+
+func run(rounds, seconds, connections, rate int, only, note string) error {
+	dir, err := os.MkdirTemp("", "seki-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	b := &bench{dir: dir}
+	defer b.stop()
+	candidates, err := b.start(only)
+	if err != nil {
+		return err
+	}
+	var samples []sample
+	cases := []load{{name: "saturated", connections: connections, duration: time.Duration(seconds) * time.Second}}
+	if rate > 0 {
+		cases = append(cases, load{name: fmt.Sprintf("%d/s", rate), connections: connections, rate: rate, duration: time.Duration(seconds) * time.Second})
+	}
+	for _, l := range cases {
+		for round := range rounds + 1 { // the first one warms up
+			order := append([]*candidate(nil), candidates...)
+			if round%2 == 1 {
+				for i, j := 0, len(order)-1; i < j; i, j = i+1, j-1 {
+					order[i], order[j] = order[j], order[i]
+				}
+			}
+			for _, c := range order {
+				s, err := b.measure(c, l)
+				if err != nil {
+					return fmt.Errorf("%s, %s: %w", l.name, c.name, err)
+				}
+				s.Round = round
+				if round > 0 {
+					samples = append(samples, s)
+				}
+			}
+		}
+	}
+	report(samples, candidates, cases)
+	return keep(samples, note)
+}
+
+func report(samples []sample, candidates []*candidate, cases []load) {
+	for _, l := range cases {
+		fmt.Printf("\n%s, %d connections\n%-34s %28s %22s %12s %12s\n", l.name, l.connections,
+			"candidate", "CPU us/request (min-max)", "x nginx (min-max)", "p50 us", "p99 us")
+		base := byRound(samples, l.name, "nginx")
+		for _, c := range candidates {
+			var cpu, ratio, p50, p99 []float64
+			for round, s := range byRound(samples, l.name, c.name) {
+				cpu = append(cpu, s.CPU)
+				p50, p99 = append(p50, s.P50), append(p99, s.P99)
+				if n, ok := base[round]; ok {
+					ratio = append(ratio, s.CPU/n.CPU)
+				}
+			}
+			fmt.Printf("%-34s %10.1f (%6.1f-%6.1f) %10.2f (%4.2f-%4.2f) %12.0f %12.0f\n", c.name,
+				median(cpu), least(cpu), most(cpu), median(ratio), least(ratio), most(ratio), median(p50), median(p99))
+		}
+	}
+}
+
+func byRound(samples []sample, name, candidate string) map[int]sample {
+	m := map[int]sample{}
+	for _, s := range samples {
+		if s.Case == name && s.Candidate == candidate {
+			m[s.Round] = s
+		}
+	}
+	return m
+}
+
+func median(v []float64) float64 {
+	if len(v) == 0 {
+		return 0
+	}
+	sort.Float64s(v)
+	return v[len(v)/2]
+}
+
+func least(v []float64) float64 { sort.Float64s(v); return v[0] }
+func most(v []float64) float64  { sort.Float64s(v); return v[len(v)-1] }
+
+func keep(samples []sample, note string) error {
+	name := filepath.Join("test", "bench", "results", time.Now().UTC().Format("2006-01-02T150405")+".json")
+	raw, err := json.MarshalIndent(map[string]any{"at": time.Now().UTC(), "note": note, "samples": samples}, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(name, append(raw, '\n'), 0o644); err != nil {
+		return err
+	}
+	fmt.Printf("\nraw data: %s\n", name)
+	return nil
+}
