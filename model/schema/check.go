@@ -14,6 +14,7 @@ type check struct {
 	paths   [][]string // fields it looks at
 	lenient bool       // runs although some of them did not pass their own rules
 	patched string     // what is said before the text when the entity is updated
+	asked   []*Field   // the fields of its conditions, with the rules that these ask for
 	// run returns the text for "@entity", "" when satisfied. It may mark fields in errs.
 	run func(b Body, errs fault.Tree) string
 }
@@ -144,7 +145,7 @@ func (l *loader) conditional(r *record, o *optionsv1.Conditional) (*check, error
 	if msg == "" {
 		msg = "failed conditional validation given value of field '" + o.IfField + "'"
 	}
-	c := &check{paths: [][]string{ifPath, thenPath}}
+	c := &check{paths: [][]string{ifPath, thenPath}, asked: []*Field{ifField, thenField}}
 	c.run = func(b Body, errs fault.Tree) string {
 		if _, bad := ifField.validate(clone(lookup(b, ifPath))); bad != nil {
 			return ""
@@ -193,7 +194,7 @@ func (l *loader) conditionalOneOf(r *record, o *optionsv1.ConditionalAtLeastOneO
 	then := oneOf(o.ThenAtLeastOneOf, o.ThenErr)
 	other := oneOf(o.ElseThenAtLeastOneOf, o.ElseThenErr)
 	ifPath := split(o.IfField)
-	c := &check{paths: append([][]string{ifPath}, splitAll(o.ThenAtLeastOneOf)...)}
+	c := &check{paths: append([][]string{ifPath}, splitAll(o.ThenAtLeastOneOf)...), asked: []*Field{ifField, elseField}}
 	c.run = func(b Body, errs fault.Tree) string {
 		v := lookup(b, ifPath)
 		if _, bad := ifField.validate(clone(v)); bad == nil {
