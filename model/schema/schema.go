@@ -8,75 +8,15 @@
 package schema
 
 import (
-	"net/url"
+	"fmt"
 	"time"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // Body is a request body as decoded from JSON or a form: nil, bool, float64, string, []any
 // and Body as values. A member that is present and nil is an explicit null.
 type Body = map[string]any
-
-// Type is the kind of a field's value, in Kong's words.
-type Type string
-
-// The types.
-const (
-	String  Type = "string"
-	Integer Type = "integer"
-	Number  Type = "number"
-	Boolean Type = "boolean"
-	Array   Type = "array"
-	Set     Type = "set"
-	Map     Type = "map"
-	Record  Type = "record"
-	Foreign Type = "foreign"
-)
-
-// Field is one field of a table, its rules at hand.
-type Field struct {
-	Name     string // in JSON
-	Type     Type
-	Required bool
-	Auto     bool
-	Unique   bool
-	Refers   string // kind referred to, for Foreign
-	Cascade  bool   // the entity goes with what this field refers to
-	Internal bool
-	Ours     bool
-	Elements *Field
-	Keys     *Field
-	Values   *Field
-	Fields   []*Field // of a Record
-
-	number protoreflect.FieldNumber
-}
-
-// Table is one kind of entity.
-type Table struct {
-	Kind       string // "keyauth_credentials"
-	Path       string // "key-auths"
-	NestedPath string // "key-auth"; Path when it has no other
-	Key        string // endpoint key: the field that names an entity besides its id; "" if none
-	Live       bool
-	TTL        bool
-	Fields     []*Field
-	Unique     [][]string // combinations, besides unique fields
-}
-
-// Plugin is one plugin's options and the table of its config.
-type Plugin struct {
-	Name             string
-	Priority         int
-	Version          string
-	Protocols        []string
-	DefaultProtocols []string
-	NoConsumer       bool
-	NoService        bool
-	NoRoute          bool
-}
 
 // Key is one unique value an entity holds. Index is the field's name, or the names joined by
 // "," for a combination; Value joins the parts by "\x1f", with "\x00" for a null one.
@@ -92,59 +32,110 @@ type Ref struct {
 	ID    string
 }
 
-// Schema is all tables and plugins of a build.
-type Schema struct{}
+// Schema is all tables and plugins of a build. It is read-only and may be used concurrently.
+type Schema struct {
+	tables  []*Table
+	byKind  map[string]*Table
+	plugins []*Plugin
+	byName  map[string]*Plugin
+}
 
-// LoadTable reads the options of an entity message.
-func LoadTable(d protoreflect.MessageDescriptor) (*Table, error) { panic("not yet") }
+// New joins tables and plugins: kind "plugins" takes its configs from plugins, every other
+// table with an abstract config from the entry of configs for its kind.
+func New(tables []*Table, plugins []*Plugin, configs map[string][]*Plugin) (*Schema, error) {
+	s := &Schema{
+		tables: tables, byKind: make(map[string]*Table, len(tables)),
+		plugins: plugins, byName: make(map[string]*Plugin, len(plugins)),
+	}
+	for _, p := range plugins {
+		if s.byName[p.Name] != nil {
+			return nil, fmt.Errorf("join schema: plugin %q is there twice", p.Name)
+		}
+		s.byName[p.Name] = p
+	}
+	for _, t := range tables {
+		if s.byKind[t.Kind] != nil {
+			return nil, fmt.Errorf("join schema: kind %q is there twice", t.Kind)
+		}
+		s.byKind[t.Kind] = t
+		t.schema = s
+		if t.abstract == nil {
+			continue
+		}
+		named := configs[t.Kind]
+		if t.Kind == "plugins" {
+			named = plugins
+		}
+		if err := t.register(named); err != nil {
+			return nil, fmt.Errorf("join schema: %w", err)
+		}
+	}
+	return s, s.checkRefs()
+}
 
-// LoadPlugin reads the options of a plugin's config message.
-func LoadPlugin(d protoreflect.MessageDescriptor) (*Plugin, error) { panic("not yet") }
+// checkRefs finds references to kinds that are not there, a bug of the build.
+func (s *Schema) checkRefs() error {
+	for _, t := range s.tables {
+		for _, f := range t.Fields {
+			if f.Type == Foreign && s.byKind[f.Refers] == nil {
+				return fmt.Errorf("join schema: %s.%s refers to unknown kind %q", t.Kind, f.Name, f.Refers)
+			}
+		}
+	}
+	return nil
+}
 
 // Table returns the table of a kind, or nil.
-func (s *Schema) Table(kind string) *Table { panic("not yet") }
+func (s *Schema) Table(kind string) *Table {
+	if s == nil {
+		return nil
+	}
+	return s.byKind[kind]
+}
 
-// Tables returns every table.
-func (s *Schema) Tables() []*Table { panic("not yet") }
+// Tables returns every table, in the order in which they were given.
+func (s *Schema) Tables() []*Table { return s.tables }
 
 // Plugin returns a plugin's schema by name, or nil.
-func (s *Schema) Plugin(name string) *Plugin { panic("not yet") }
+func (s *Schema) Plugin(name string) *Plugin { return s.byName[name] }
+
+// Plugins returns every plugin, in the order in which they were given.
+func (s *Schema) Plugins() []*Plugin { return s.plugins }
 
 // Insert makes an entity of a POST or PUT body: shorthands, automatic values, defaults, then
-// all rules. A refused body is a *fault.Error that names every violation.
-func (t *Table) Insert(body Body, now time.Time) (proto.Message, error) { panic("not yet") }
-
-// Update makes the next state of an entity of a PATCH body. old is not changed.
-func (t *Table) Update(old proto.Message, body Body, now time.Time) (proto.Message, error) {
-	panic("not yet")
+// all rules. body is not changed. A refused body is a *fault.Error that names every violation.
+func (t *Table) Insert(body Body, now time.Time) (proto.Message, error) {
+	return t.insert(body, now, true)
 }
 
 // Validate is Insert for POST /schemas/{kind}/validate.
-func (t *Table) Validate(body Body, now time.Time) error { panic("not yet") }
+func (t *Table) Validate(body Body, now time.Time) error {
+	_, err := t.insert(body, now, false)
+	return err
+}
 
-// Render returns the entity as the Admin API shows it: every field, null when unset.
-func (t *Table) Render(m proto.Message, now time.Time) Body { panic("not yet") }
-
-// Form gives a decoded form the types that the table asks for.
-func (t *Table) Form(values url.Values) Body { panic("not yet") }
-
-// JSON returns the body of GET /schemas/{kind}.
-func (t *Table) JSON() Body { panic("not yet") }
-
-// Keys returns the unique values that an entity holds.
-func (t *Table) Keys(m proto.Message) []Key { panic("not yet") }
-
-// Refs returns the references that an entity holds.
-func (t *Table) Refs(m proto.Message) []Ref { panic("not yet") }
-
-// ID returns an entity's id.
-func (t *Table) ID(m proto.Message) string { panic("not yet") }
+// ID returns an entity's id, "" if it has none.
+func (t *Table) ID(m proto.Message) string {
+	f := t.base.byName["id"]
+	if f == nil || f.fd == nil {
+		return ""
+	}
+	return m.ProtoReflect().Get(f.fd).String()
+}
 
 // Tags returns an entity's tags.
-func (t *Table) Tags(m proto.Message) []string { panic("not yet") }
+func (t *Table) Tags(m proto.Message) []string {
+	f := t.base.byName["tags"]
+	if f == nil || f.Type != Set {
+		return nil
+	}
+	l := m.ProtoReflect().Get(f.fd).List()
+	tags := make([]string, l.Len())
+	for i := range tags {
+		tags[i] = l.Get(i).String()
+	}
+	return tags
+}
 
 // New returns an empty entity of the table's message.
-func (t *Table) New() proto.Message { panic("not yet") }
-
-// JSON returns the body of GET /schemas/plugins/{name}.
-func (p *Plugin) JSON() Body { panic("not yet") }
+func (t *Table) New() proto.Message { return t.message.New().Interface() }

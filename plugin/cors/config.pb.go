@@ -126,9 +126,9 @@ var File_cors_config_proto protoreflect.FileDescriptor
 
 const file_cors_config_proto_rawDesc = "" +
 	"\n" +
-	"\x11cors/config.proto\x12\x17sekifuda.plugin.cors.v1\x1a!sekifuda/options/v1/options.proto\"\xf9\x04\n" +
-	"\x06Config\x12\x18\n" +
-	"\aorigins\x18\x01 \x03(\tR\aorigins\x12\x18\n" +
+	"\x11cors/config.proto\x12\x17sekifuda.plugin.cors.v1\x1a!sekifuda/options/v1/options.proto\"\x8f\x05\n" +
+	"\x06Config\x12.\n" +
+	"\aorigins\x18\x01 \x03(\tB\x14\xea\xe0\x18\x10Z\x0e\xb2\x01\vcors_originR\aorigins\x12\x18\n" +
 	"\aheaders\x18\x02 \x03(\tR\aheaders\x12'\n" +
 	"\x0fexposed_headers\x18\x03 \x03(\tR\x0eexposedHeaders\x12\xaa\x01\n" +
 	"\amethods\x18\x04 \x03(\tB\x8f\x01\xea\xe0\x18\x8a\x01\x1aH[\"GET\",\"HEAD\",\"PUT\",\"PATCH\",\"POST\",\"DELETE\",\"OPTIONS\",\"TRACE\",\"CONNECT\"]Z>*\x03GET*\x04HEAD*\x03PUT*\x05PATCH*\x04POST*\x06DELETE*\aOPTIONS*\x05TRACE*\aCONNECTR\amethods\x12\x1c\n" +

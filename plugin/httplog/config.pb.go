@@ -250,7 +250,7 @@ var File_httplog_config_proto protoreflect.FileDescriptor
 
 const file_httplog_config_proto_rawDesc = "" +
 	"\n" +
-	"\x14httplog/config.proto\x12\x1asekifuda.plugin.httplog.v1\x1a!sekifuda/options/v1/options.proto\"\xef\x12\n" +
+	"\x14httplog/config.proto\x12\x1asekifuda.plugin.httplog.v1\x1a!sekifuda/options/v1/options.proto\"\xfd\x12\n" +
 	"\x06Config\x12>\n" +
 	"\rhttp_endpoint\x18\x01 \x01(\tB\x14\xea\xe0\x18\x10\x10\x01R\f\xb2\x01\x03url\xb8\x01\x01\xc0\x01\x01H\x00R\fhttpEndpoint\x88\x01\x01\x12;\n" +
 	"\x06method\x18\x02 \x01(\tB\x1e\xea\xe0\x18\x1a\x1a\x04POSTR\x12*\x04POST*\x03PUT*\x05PATCHH\x01R\x06method\x88\x01\x01\x12s\n" +
@@ -296,8 +296,9 @@ const file_httplog_config_proto_rawDesc = "" +
 	"\x0f_max_retry_timeB\x16\n" +
 	"\x14_initial_retry_delayB\x12\n" +
 	"\x10_max_retry_delayB\x14\n" +
-	"\x12_concurrency_limit:k\xf2\xe0\x18g\n" +
-	"\bhttp-log\x10\f\x1a\x053.9.1\"\x04grpc\"\x05grpcs\"\x04http\"\x05https\"\x03tcp\"\x03tls\"\x0ftls_passthrough\"\x03udp*\x04grpc*\x05grpcs*\x04http*\x05httpsB\x10\n" +
+	"\x12_concurrency_limit:y\xf2\xe0\x18g\n" +
+	"\bhttp-log\x10\f\x1a\x053.9.1\"\x04grpc\"\x05grpcs\"\x04http\"\x05https\"\x03tcp\"\x03tls\"\x0ftls_passthrough\"\x03udp*\x04grpc*\x05grpcs*\x04http*\x05https\xfa\xe0\x18\n" +
+	"\x1a\bhttp_logB\x10\n" +
 	"\x0e_http_endpointB\t\n" +
 	"\a_methodB\x0f\n" +
 	"\r_content_typeB\n" +

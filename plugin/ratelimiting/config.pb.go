@@ -298,7 +298,7 @@ var File_ratelimiting_config_proto protoreflect.FileDescriptor
 
 const file_ratelimiting_config_proto_rawDesc = "" +
 	"\n" +
-	"\x19ratelimiting/config.proto\x12\x1fsekifuda.plugin.ratelimiting.v1\x1a!sekifuda/options/v1/options.proto\"\xf7\x1b\n" +
+	"\x19ratelimiting/config.proto\x12\x1fsekifuda.plugin.ratelimiting.v1\x1a!sekifuda/options/v1/options.proto\"\x84\x1c\n" +
 	"\x06Config\x12,\n" +
 	"\x06second\x18\x01 \x01(\x01B\x0f\xea\xe0\x18\vR\t1\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\x06second\x88\x01\x01\x12,\n" +
 	"\x06minute\x18\x02 \x01(\x01B\x0f\xea\xe0\x18\vR\t1\x00\x00\x00\x00\x00\x00\x00\x00H\x01R\x06minute\x88\x01\x01\x12(\n" +
@@ -347,7 +347,7 @@ const file_ratelimiting_config_proto_rawDesc = "" +
 	"\t_databaseB\x06\n" +
 	"\x04_sslB\r\n" +
 	"\v_ssl_verifyB\x0e\n" +
-	"\f_server_name:\xd3\x0e\xf2\xe0\x18\xa9\x03\n" +
+	"\f_server_name:\xe0\x0e\xf2\xe0\x18\xa9\x03\n" +
 	"\rrate-limiting\x10\x8e\a\x1a\x053.9.1\"\x04grpc\"\x05grpcs\"\x04http\"\x05https*\x04grpc*\x05grpcs*\x04http*\x05httpsJT\n" +
 	"R\n" +
 	"\rconfig.second\n" +
@@ -361,7 +361,7 @@ const file_ratelimiting_config_proto_rawDesc = "" +
 	"\rconfig.policy\x12\a\x12\x05redis\x1a\x11config.redis.port\"\x03\xc8\x01\x01J523\n" +
 	"\rconfig.policy\x12\a\x12\x05redis\x1a\x14config.redis.timeout\"\x03\xc8\x01\x01J624\n" +
 	"\x0fconfig.limit_by\x12\b\x12\x06header\x1a\x12config.header_name\"\x03\xc8\x01\x01J-2+\n" +
-	"\x0fconfig.limit_by\x12\x06\x12\x04path\x1a\vconfig.path\"\x03\xc8\x01\x01\xfa\xe0\x18\xa0\v\x12\x8d\x01\n" +
+	"\x0fconfig.limit_by\x12\x06\x12\x04path\x1a\vconfig.path\"\x03\xc8\x01\x01\xfa\xe0\x18\xad\v\x12\x8d\x01\n" +
 	"\n" +
 	"redis_host\x12\x06string\"j\n" +
 	"Trate-limiting: config.redis_host is deprecated, please use config.redis.host instead\x12\x034.0\"\r\n" +
@@ -401,7 +401,7 @@ const file_ratelimiting_config_proto_rawDesc = "" +
 	"\x0eredis_database\x12\ainteger\"v\n" +
 	"\\rate-limiting: config.redis_database is deprecated, please use config.redis.database instead\x12\x034.0\"\x11\n" +
 	"\x05redis\n" +
-	"\bdatabase*\x05redis*\bdatabaseB\t\n" +
+	"\bdatabase*\x05redis*\bdatabase\x1a\vrate_limitsB\t\n" +
 	"\a_secondB\t\n" +
 	"\a_minuteB\a\n" +
 	"\x05_hourB\x06\n" +

@@ -126,7 +126,7 @@ var File_sekifuda_entity_v1_jwt_secret_proto protoreflect.FileDescriptor
 
 const file_sekifuda_entity_v1_jwt_secret_proto_rawDesc = "" +
 	"\n" +
-	"#sekifuda/entity/v1/jwt_secret.proto\x12\x12sekifuda.entity.v1\x1a!sekifuda/options/v1/options.proto\"\xa4\x05\n" +
+	"#sekifuda/entity/v1/jwt_secret.proto\x12\x12sekifuda.entity.v1\x1a!sekifuda/options/v1/options.proto\"\xb1\x05\n" +
 	"\tJwtSecret\x12\x1f\n" +
 	"\x02id\x18\x01 \x01(\tB\n" +
 	"\xea\xe0\x18\x06 \x01R\x02@\x01H\x00R\x02id\x88\x01\x01\x12.\n" +
@@ -138,9 +138,9 @@ const file_sekifuda_entity_v1_jwt_secret_proto_rawDesc = "" +
 	"\x06secret\x18\x05 \x01(\tB\x06\xea\xe0\x18\x02 \x01H\x04R\x06secret\x88\x01\x01\x12)\n" +
 	"\x0ersa_public_key\x18\x06 \x01(\tH\x05R\frsaPublicKey\x88\x01\x01\x12\x8b\x01\n" +
 	"\talgorithm\x18\a \x01(\tBh\xea\xe0\x18d\x1a\x05HS256R[*\x05HS256*\x05HS384*\x05HS512*\x05RS256*\x05RS384*\x05RS512*\x05ES256*\x05ES384*\x05ES512*\x05PS256*\x05PS384*\x05PS512*\x05EdDSAH\x06R\talgorithm\x88\x01\x01\x12%\n" +
-	"\x04tags\x18\b \x03(\tB\x11\xea\xe0\x18\rH\x01Z\t\xb2\x01\x03tag\xc8\x01\x01R\x04tags:\x8f\x01\xea\xe0\x18\x1f\n" +
-	"\vjwt_secrets\x12\x04jwts\x1a\x03jwt\"\x03key0\x01\xfa\xe0\x18h\n" +
-	"f2d\n" +
+	"\x04tags\x18\b \x03(\tB\x11\xea\xe0\x18\rH\x01Z\t\xb2\x01\x03tag\xc8\x01\x01R\x04tags:\x9c\x01\xea\xe0\x18\x1f\n" +
+	"\vjwt_secrets\x12\x04jwts\x1a\x03jwt\"\x03key0\x01\xfa\xe0\x18u\n" +
+	"s2q\n" +
 	"\talgorithm\x12B\x9a\x01?\n" +
 	"\a^RS256$\n" +
 	"\a^RS384$\n" +
@@ -148,7 +148,8 @@ const file_sekifuda_entity_v1_jwt_secret_proto_rawDesc = "" +
 	"\a^PS256$\n" +
 	"\a^PS384$\n" +
 	"\a^PS512$\n" +
-	"\a^EdDSA$\x1a\x0ersa_public_key\"\x03\xc8\x01\x01B\x05\n" +
+	"\a^EdDSA$\x1a\x0ersa_public_key\"\x10\xb2\x01\n" +
+	"public_key\xc8\x01\x01B\x05\n" +
 	"\x03_idB\r\n" +
 	"\v_created_atB\v\n" +
 	"\t_consumerB\x06\n" +

@@ -186,7 +186,7 @@ var File_sekifuda_entity_v1_key_proto protoreflect.FileDescriptor
 
 const file_sekifuda_entity_v1_key_proto_rawDesc = "" +
 	"\n" +
-	"\x1csekifuda/entity/v1/key.proto\x12\x12sekifuda.entity.v1\x1a!sekifuda/options/v1/options.proto\"\xda\x05\n" +
+	"\x1csekifuda/entity/v1/key.proto\x12\x12sekifuda.entity.v1\x1a!sekifuda/options/v1/options.proto\"\xf8\x05\n" +
 	"\x03Key\x12\x1f\n" +
 	"\x02id\x18\x01 \x01(\tB\n" +
 	"\xea\xe0\x18\x06 \x01R\x02@\x01H\x00R\x02id\x88\x01\x01\x12*\n" +
@@ -201,32 +201,30 @@ const file_sekifuda_entity_v1_key_proto_rawDesc = "" +
 	"\xea\xe0\x18\x06 \x01R\x028\x01H\x05R\tcreatedAt\x88\x01\x01\x12.\n" +
 	"\n" +
 	"updated_at\x18\t \x01(\x03B\n" +
-	"\xea\xe0\x18\x06 \x01R\x028\x01H\x06R\tupdatedAt\x88\x01\x01\x1a\xb0\x01\n" +
+	"\xea\xe0\x18\x06 \x01R\x028\x01H\x06R\tupdatedAt\x88\x01\x01\x1a\xba\x01\n" +
 	"\x03Pem\x125\n" +
 	"\vprivate_key\x18\x01 \x01(\tB\x0f\xea\xe0\x18\vR\x06\xb8\x01\x01\xc0\x01\x01\x90\x01\x01H\x00R\n" +
 	"privateKey\x88\x01\x01\x120\n" +
 	"\n" +
-	"public_key\x18\x02 \x01(\tB\f\xea\xe0\x18\bR\x03\xc0\x01\x01\x90\x01\x01H\x01R\tpublicKey\x88\x01\x01:!\xfa\xe0\x18\x1d\n" +
+	"public_key\x18\x02 \x01(\tB\f\xea\xe0\x18\bR\x03\xc0\x01\x01\x90\x01\x01H\x01R\tpublicKey\x88\x01\x01:+\xfa\xe0\x18'\n" +
 	"\x1b\n" +
 	"\x19\n" +
 	"\vprivate_key\n" +
 	"\n" +
-	"public_keyB\x0e\n" +
+	"public_key\x1a\bkey_pairB\x0e\n" +
 	"\f_private_keyB\r\n" +
-	"\v_public_key:c\xea\xe0\x18\x1e\n" +
+	"\v_public_key:w\xea\xe0\x18\x1e\n" +
 	"\x04keys\x12\x04keys\"\x04name*\n" +
 	"\n" +
 	"\x03kid\n" +
-	"\x03set\xfa\xe0\x18=\n" +
-	"\f\x1a\n" +
-	"\n" +
+	"\x03set\xfa\xe0\x18Q\n" +
+	"\x16\x1a\x14\n" +
 	"\x03pem\n" +
-	"\x03jwk\n" +
-	"\f\n" +
-	"\n" +
-	"\n" +
+	"\x03jwk\x12\x03jwk\x12\x03pem\n" +
+	"\x16\n" +
+	"\x14\n" +
 	"\x03pem\n" +
-	"\x03jwk\n" +
+	"\x03jwk\x12\x03jwk\x12\x03pem\n" +
 	"\x1f:\x1d\n" +
 	"\fkey_material\x12\x03jwk\x12\x03pem\x12\x03kidB\x05\n" +
 	"\x03_idB\x06\n" +

@@ -334,7 +334,7 @@ var File_sekifuda_entity_v1_route_proto protoreflect.FileDescriptor
 
 const file_sekifuda_entity_v1_route_proto_rawDesc = "" +
 	"\n" +
-	"\x1esekifuda/entity/v1/route.proto\x12\x12sekifuda.entity.v1\x1a sekifuda/entity/v1/strings.proto\x1a!sekifuda/options/v1/options.proto\"\xd3\x14\n" +
+	"\x1esekifuda/entity/v1/route.proto\x12\x12sekifuda.entity.v1\x1a sekifuda/entity/v1/strings.proto\x1a!sekifuda/options/v1/options.proto\"\xf1 \n" +
 	"\x05Route\x12\x1f\n" +
 	"\x02id\x18\x01 \x01(\tB\n" +
 	"\xea\xe0\x18\x06 \x01R\x02@\x01H\x00R\x02id\x88\x01\x01\x12.\n" +
@@ -408,8 +408,31 @@ const file_sekifuda_entity_v1_route_proto_rawDesc = "" +
 	"\x02ip\n" +
 	"\x04portB\x05\n" +
 	"\x03_ipB\a\n" +
-	"\x05_port:\xf0\x02\xea\xe0\x18\x16\n" +
-	"\x06routes\x12\x06routes\"\x04name\xfa\xe0\x18\xd1\x02\n" +
+	"\x05_port:\x8e\x0f\xea\xe0\x18\xb3\f\n" +
+	"\x06routes\x12\x06routes\"\x04nameJ\tprotocolsR\xf8\x02\n" +
+	"\x04http\n" +
+	"\x05https\x12J\n" +
+	"\asources\x1a?\b\x01\x8a\x01:cannot set 'sources' when 'protocols' is 'http' or 'https'\x12T\n" +
+	"\fdestinations\x1aD\b\x01\x8a\x01?cannot set 'destinations' when 'protocols' is 'http' or 'https'\x1a\xc6\x01B\xc3\x01\n" +
+	"\tprotocols\x12\b\xa2\x01\x05https\x1a\amethods\x1a\x05hosts\x1a\aheaders\x1a\x05paths\x1a\x04snis\".must set one of %s when 'protocols' is 'https'*\amethods*\x05hosts*\aheaders*\x05paths2-must set one of %s when 'protocols' is 'http':\a\xa2\x01\x04httpR\x82\x05\n" +
+	"\x03tcp\n" +
+	"\x03tls\n" +
+	"\x03udp\n" +
+	"\x0ftls_passthrough\x12a\n" +
+	"\amethods\x1aV\b\x01\x8a\x01Qcannot set 'methods' when 'protocols' is 'tcp', 'tls', 'tls_passthrough' or 'udp'\x12]\n" +
+	"\x05hosts\x1aT\b\x01\x8a\x01Ocannot set 'hosts' when 'protocols' is 'tcp', 'tls', 'tls_passthrough' or 'udp'\x12]\n" +
+	"\x05paths\x1aT\b\x01\x8a\x01Ocannot set 'paths' when 'protocols' is 'tcp', 'tls', 'tls_passthrough' or 'udp'\x12a\n" +
+	"\aheaders\x1aV\b\x01\x8a\x01Qcannot set 'headers' when 'protocols' is 'tcp', 'tls', 'tls_passthrough' or 'udp'\x1a|Bz\n" +
+	"\tprotocols\x12\x12\xda\x01\x0f*\x03tcp*\x03tls*\x03udp\x1a\asources\x1a\fdestinations\x1a\x04snis\"<must set one of %s when 'protocols' is 'tcp', 'tls' or 'udp'\x1a^B\\\n" +
+	"\tprotocols\x12\x14\xda\x01\x11*\x0ftls_passthrough\x1a\x04snis\"3must set snis when 'protocols' is 'tls_passthrough'R\x8f\x04\n" +
+	"\x04grpc\n" +
+	"\x05grpcs\x12[\n" +
+	"\n" +
+	"strip_path\x12\x05false\x1aF\x1a\x04true\x8a\x01=cannot set 'strip_path' when 'protocols' is 'grpc' or 'grpcs'\x12J\n" +
+	"\amethods\x1a?\b\x01\x8a\x01:cannot set 'methods' when 'protocols' is 'grpc' or 'grpcs'\x12J\n" +
+	"\asources\x1a?\b\x01\x8a\x01:cannot set 'sources' when 'protocols' is 'grpc' or 'grpcs'\x12T\n" +
+	"\fdestinations\x1aD\b\x01\x8a\x01?cannot set 'destinations' when 'protocols' is 'grpc' or 'grpcs'\x1a\xb4\x01B\xb1\x01\n" +
+	"\tprotocols\x12\b\xa2\x01\x05grpcs\x1a\x05hosts\x1a\aheaders\x1a\x05paths\x1a\x04snis\".must set one of %s when 'protocols' is 'grpcs'*\x05hosts*\aheaders*\x05paths2-must set one of %s when 'protocols' is 'grpc':\a\xa2\x01\x04grpc\xfa\xe0\x18\xd1\x02\n" +
 	"\x9a\x012\x97\x01\n" +
 	"\tprotocols\x12'\xda\x01$\"\x05grpcs\"\x05https\"\x03tls\"\x0ftls_passthrough\x1a\x04snis\"\x02X\x00*W'snis' can only be set when 'protocols' is 'grpcs', 'https', 'tls' or 'tls_passthrough'\n" +
 	"&:$\n" +

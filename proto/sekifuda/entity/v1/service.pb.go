@@ -206,7 +206,7 @@ var File_sekifuda_entity_v1_service_proto protoreflect.FileDescriptor
 
 const file_sekifuda_entity_v1_service_proto_rawDesc = "" +
 	"\n" +
-	" sekifuda/entity/v1/service.proto\x12\x12sekifuda.entity.v1\x1a!sekifuda/options/v1/options.proto\"\xa4\f\n" +
+	" sekifuda/entity/v1/service.proto\x12\x12sekifuda.entity.v1\x1a!sekifuda/options/v1/options.proto\"\xb3\f\n" +
 	"\aService\x12\x1f\n" +
 	"\x02id\x18\x01 \x01(\tB\n" +
 	"\xea\xe0\x18\x06 \x01R\x02@\x01H\x00R\x02id\x88\x01\x01\x12.\n" +
@@ -234,8 +234,8 @@ const file_sekifuda_entity_v1_service_proto_rawDesc = "" +
 	"tls_verify\x18\x0f \x01(\bH\rR\ttlsVerify\x88\x01\x01\x12C\n" +
 	"\x10tls_verify_depth\x18\x10 \x01(\x03B\x14\xea\xe0\x18\x10R\vR\t\x11\x00\x00\x00\x00\x00\x00P@\xb0\x01\x01H\x0eR\x0etlsVerifyDepth\x88\x01\x01\x121\n" +
 	"\x0fca_certificates\x18\x11 \x03(\tB\b\xea\xe0\x18\x04Z\x02@\x01R\x0ecaCertificates\x12+\n" +
-	"\aenabled\x18\x12 \x01(\bB\f\xea\xe0\x18\b\x10\x01\x1a\x04trueH\x0fR\aenabled\x88\x01\x01:\x9c\x02\xea\xe0\x18\x1a\n" +
-	"\bservices\x12\bservices\"\x04name\xfa\xe0\x18\xf9\x01\n" +
+	"\aenabled\x18\x12 \x01(\bB\f\xea\xe0\x18\b\x10\x01\x1a\x04trueH\x0fR\aenabled\x88\x01\x01:\xab\x02\xea\xe0\x18\x1a\n" +
+	"\bservices\x12\bservices\"\x04name\xfa\xe0\x18\x88\x02\n" +
 	"422\n" +
 	"\bprotocol\x12\x1c*\x03tcp*\x03tls*\x03udp*\x04grpc*\x05grpcs\x1a\x04path\"\x02\b\x01\n" +
 	"220\n" +
@@ -246,7 +246,8 @@ const file_sekifuda_entity_v1_service_proto_rawDesc = "" +
 	"02.\n" +
 	"\bprotocol\x12\f\"\x05https\"\x03tls\x1a\x10tls_verify_depth\"\x02\b\x01\n" +
 	"/2-\n" +
-	"\bprotocol\x12\f\"\x05https\"\x03tls\x1a\x0fca_certificates\"\x02\b\x01B\x05\n" +
+	"\bprotocol\x12\f\"\x05https\"\x03tls\x1a\x0fca_certificates\"\x02\b\x01\x12\r\n" +
+	"\x03url\x12\x06stringB\x05\n" +
 	"\x03_idB\r\n" +
 	"\v_created_atB\r\n" +
 	"\v_updated_atB\a\n" +

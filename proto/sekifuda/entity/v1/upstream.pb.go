@@ -714,7 +714,7 @@ var File_sekifuda_entity_v1_upstream_proto protoreflect.FileDescriptor
 
 const file_sekifuda_entity_v1_upstream_proto_rawDesc = "" +
 	"\n" +
-	"!sekifuda/entity/v1/upstream.proto\x12\x12sekifuda.entity.v1\x1a sekifuda/entity/v1/strings.proto\x1a!sekifuda/options/v1/options.proto\"\xa16\n" +
+	"!sekifuda/entity/v1/upstream.proto\x12\x12sekifuda.entity.v1\x1a sekifuda/entity/v1/strings.proto\x1a!sekifuda/options/v1/options.proto\"\xc96\n" +
 	"\bUpstream\x12\x1f\n" +
 	"\x02id\x18\x01 \x01(\tB\n" +
 	"\xea\xe0\x18\x06 \x01R\x02@\x01H\x00R\x02id\x88\x01\x01\x12.\n" +
@@ -810,8 +810,8 @@ const file_sekifuda_entity_v1_upstream_proto_rawDesc = "" +
 	"\x19_https_verify_certificateB\a\n" +
 	"\x05_typeB\f\n" +
 	"\n" +
-	"_threshold:\x84\b\xea\xe0\x18\x1c\n" +
-	"\tupstreams\x12\tupstreams\"\x04name\xfa\xe0\x18\xdf\a\n" +
+	"_threshold:\xac\b\xea\xe0\x18\x1c\n" +
+	"\tupstreams\x12\tupstreams\"\x04name\xfa\xe0\x18\x87\b\n" +
 	"-2+\n" +
 	"\ahash_on\x12\v\x82\x01\b^header$\x1a\x0ehash_on_header\"\x03\xc8\x01\x01\n" +
 	"927\n" +
@@ -847,7 +847,9 @@ const file_sekifuda_entity_v1_upstream_proto_rawDesc = "" +
 	"\rhash_fallback\x12\x10\x82\x01\r^uri_capture$\x1a\x19hash_fallback_uri_capture\"\x03\xc8\x01\x01\n" +
 	"2*0\n" +
 	"\x13hash_on_uri_capture\n" +
-	"\x19hash_fallback_uri_captureB\x05\n" +
+	"\x19hash_fallback_uri_capture\x12\x13\n" +
+	"\talgorithm\x12\x06string\x12\x11\n" +
+	"\ahash_on\x12\x06stringB\x05\n" +
 	"\x03_idB\r\n" +
 	"\v_created_atB\a\n" +
 	"\x05_nameB\r\n" +

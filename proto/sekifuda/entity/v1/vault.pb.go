@@ -123,6 +123,52 @@ func (x *Vault) GetTags() []string {
 	return nil
 }
 
+// EnvVault is the config of a vault named "env": secrets are environment variables of a node.
+type EnvVault struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Begins the name of every variable.
+	Prefix        *string `protobuf:"bytes,1,opt,name=prefix,proto3,oneof" json:"prefix,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EnvVault) Reset() {
+	*x = EnvVault{}
+	mi := &file_sekifuda_entity_v1_vault_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EnvVault) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EnvVault) ProtoMessage() {}
+
+func (x *EnvVault) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_entity_v1_vault_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EnvVault.ProtoReflect.Descriptor instead.
+func (*EnvVault) Descriptor() ([]byte, []int) {
+	return file_sekifuda_entity_v1_vault_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *EnvVault) GetPrefix() string {
+	if x != nil && x.Prefix != nil {
+		return *x.Prefix
+	}
+	return ""
+}
+
 var File_sekifuda_entity_v1_vault_proto protoreflect.FileDescriptor
 
 const file_sekifuda_entity_v1_vault_proto_rawDesc = "" +
@@ -148,7 +194,11 @@ const file_sekifuda_entity_v1_vault_proto_rawDesc = "" +
 	"\x05_nameB\x0e\n" +
 	"\f_descriptionB\r\n" +
 	"\v_created_atB\r\n" +
-	"\v_updated_atB@Z>github.com/sekifuda/sekifuda/proto/sekifuda/entity/v1;entityv1b\x06proto3"
+	"\v_updated_at\"Y\n" +
+	"\bEnvVault\x127\n" +
+	"\x06prefix\x18\x01 \x01(\tB\x1a\xea\xe0\x18\x16R\x14\x82\x01\x11^[%a_-][%a%d_-]*$H\x00R\x06prefix\x88\x01\x01:\t\xf2\xe0\x18\x05\n" +
+	"\x03envB\t\n" +
+	"\a_prefixB@Z>github.com/sekifuda/sekifuda/proto/sekifuda/entity/v1;entityv1b\x06proto3"
 
 var (
 	file_sekifuda_entity_v1_vault_proto_rawDescOnce sync.Once
@@ -162,13 +212,14 @@ func file_sekifuda_entity_v1_vault_proto_rawDescGZIP() []byte {
 	return file_sekifuda_entity_v1_vault_proto_rawDescData
 }
 
-var file_sekifuda_entity_v1_vault_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_sekifuda_entity_v1_vault_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_sekifuda_entity_v1_vault_proto_goTypes = []any{
 	(*Vault)(nil),     // 0: sekifuda.entity.v1.Vault
-	(*anypb.Any)(nil), // 1: google.protobuf.Any
+	(*EnvVault)(nil),  // 1: sekifuda.entity.v1.EnvVault
+	(*anypb.Any)(nil), // 2: google.protobuf.Any
 }
 var file_sekifuda_entity_v1_vault_proto_depIdxs = []int32{
-	1, // 0: sekifuda.entity.v1.Vault.config:type_name -> google.protobuf.Any
+	2, // 0: sekifuda.entity.v1.Vault.config:type_name -> google.protobuf.Any
 	1, // [1:1] is the sub-list for method output_type
 	1, // [1:1] is the sub-list for method input_type
 	1, // [1:1] is the sub-list for extension type_name
@@ -182,13 +233,14 @@ func file_sekifuda_entity_v1_vault_proto_init() {
 		return
 	}
 	file_sekifuda_entity_v1_vault_proto_msgTypes[0].OneofWrappers = []any{}
+	file_sekifuda_entity_v1_vault_proto_msgTypes[1].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sekifuda_entity_v1_vault_proto_rawDesc), len(file_sekifuda_entity_v1_vault_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   1,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -96,7 +96,11 @@ type Entity struct {
 	// Entities may carry a time to live.
 	Ttl bool `protobuf:"varint,7,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	// Only reachable below its owner; the collection itself answers 404.
-	NestedOnly    bool `protobuf:"varint,8,opt,name=nested_only,json=nestedOnly,proto3" json:"nested_only,omitempty"`
+	NestedOnly bool `protobuf:"varint,8,opt,name=nested_only,json=nestedOnly,proto3" json:"nested_only,omitempty"`
+	// Field whose value chooses among variants; of a set, the first value that one knows.
+	VariantField string `protobuf:"bytes,9,opt,name=variant_field,json=variantField,proto3" json:"variant_field,omitempty"`
+	// Rules that hold only for some values of variant_field, on top of the message's own.
+	Variants      []*Variant `protobuf:"bytes,10,rep,name=variants,proto3" json:"variants,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -187,16 +191,156 @@ func (x *Entity) GetNestedOnly() bool {
 	return false
 }
 
-type FieldList struct {
+func (x *Entity) GetVariantField() string {
+	if x != nil {
+		return x.VariantField
+	}
+	return ""
+}
+
+func (x *Entity) GetVariants() []*Variant {
+	if x != nil {
+		return x.Variants
+	}
+	return nil
+}
+
+// Variant is a kind's rules for some values of one of its fields.
+type Variant struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Values []string               `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty"`
+	// Fields whose default or rule differs; what is not said stays as in the message.
+	Fields []*VariantField `protobuf:"bytes,2,rep,name=fields,proto3" json:"fields,omitempty"`
+	// Checks that run after those of the message.
+	Checks        []*Check `protobuf:"bytes,3,rep,name=checks,proto3" json:"checks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Variant) Reset() {
+	*x = Variant{}
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Variant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Variant) ProtoMessage() {}
+
+func (x *Variant) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Variant.ProtoReflect.Descriptor instead.
+func (*Variant) Descriptor() ([]byte, []int) {
+	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Variant) GetValues() []string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *Variant) GetFields() []*VariantField {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *Variant) GetChecks() []*Check {
+	if x != nil {
+		return x.Checks
+	}
+	return nil
+}
+
+// VariantField says what differs in one field.
+type VariantField struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Fields        []string               `protobuf:"bytes,1,rep,name=fields,proto3" json:"fields,omitempty"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Default       *string                `protobuf:"bytes,2,opt,name=default,proto3,oneof" json:"default,omitempty"`
+	Rule          *Rule                  `protobuf:"bytes,3,opt,name=rule,proto3" json:"rule,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VariantField) Reset() {
+	*x = VariantField{}
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VariantField) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VariantField) ProtoMessage() {}
+
+func (x *VariantField) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VariantField.ProtoReflect.Descriptor instead.
+func (*VariantField) Descriptor() ([]byte, []int) {
+	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *VariantField) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *VariantField) GetDefault() string {
+	if x != nil && x.Default != nil {
+		return *x.Default
+	}
+	return ""
+}
+
+func (x *VariantField) GetRule() *Rule {
+	if x != nil {
+		return x.Rule
+	}
+	return nil
+}
+
+type FieldList struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Fields []string               `protobuf:"bytes,1,rep,name=fields,proto3" json:"fields,omitempty"`
+	// The order in which a message lists them, where it is not that of fields.
+	Told          []string `protobuf:"bytes,2,rep,name=told,proto3" json:"told,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FieldList) Reset() {
 	*x = FieldList{}
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[1]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -208,7 +352,7 @@ func (x *FieldList) String() string {
 func (*FieldList) ProtoMessage() {}
 
 func (x *FieldList) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[1]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -221,12 +365,19 @@ func (x *FieldList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldList.ProtoReflect.Descriptor instead.
 func (*FieldList) Descriptor() ([]byte, []int) {
-	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{1}
+	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *FieldList) GetFields() []string {
 	if x != nil {
 		return x.Fields
+	}
+	return nil
+}
+
+func (x *FieldList) GetTold() []string {
+	if x != nil {
+		return x.Told
 	}
 	return nil
 }
@@ -255,7 +406,7 @@ type Plugin struct {
 
 func (x *Plugin) Reset() {
 	*x = Plugin{}
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[2]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -267,7 +418,7 @@ func (x *Plugin) String() string {
 func (*Plugin) ProtoMessage() {}
 
 func (x *Plugin) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[2]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -280,7 +431,7 @@ func (x *Plugin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plugin.ProtoReflect.Descriptor instead.
 func (*Plugin) Descriptor() ([]byte, []int) {
-	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{2}
+	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Plugin) GetName() string {
@@ -348,16 +499,19 @@ func (x *Plugin) GetChecks() []*Check {
 
 // Record holds rules over several fields of one message, and other spellings of its fields.
 type Record struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Checks        []*Check               `protobuf:"bytes,1,rep,name=checks,proto3" json:"checks,omitempty"`
-	Shorthands    []*Shorthand           `protobuf:"bytes,2,rep,name=shorthands,proto3" json:"shorthands,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Checks     []*Check               `protobuf:"bytes,1,rep,name=checks,proto3" json:"checks,omitempty"`
+	Shorthands []*Shorthand           `protobuf:"bytes,2,rep,name=shorthands,proto3" json:"shorthands,omitempty"`
+	// A named check of the whole record (model/schema/checks.go), after those of its fields;
+	// what it finds stands at the record itself, not at "@entity".
+	Check         string `protobuf:"bytes,3,opt,name=check,proto3" json:"check,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[3]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -369,7 +523,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[3]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -382,7 +536,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{3}
+	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Record) GetChecks() []*Check {
@@ -397,6 +551,13 @@ func (x *Record) GetShorthands() []*Shorthand {
 		return x.Shorthands
 	}
 	return nil
+}
+
+func (x *Record) GetCheck() string {
+	if x != nil {
+		return x.Check
+	}
+	return ""
 }
 
 // Field holds the rules of one field.
@@ -445,7 +606,7 @@ type Field struct {
 
 func (x *Field) Reset() {
 	*x = Field{}
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[4]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -457,7 +618,7 @@ func (x *Field) String() string {
 func (*Field) ProtoMessage() {}
 
 func (x *Field) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[4]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -470,7 +631,7 @@ func (x *Field) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Field.ProtoReflect.Descriptor instead.
 func (*Field) Descriptor() ([]byte, []int) {
-	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{4}
+	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Field) GetName() string {
@@ -668,7 +829,7 @@ type Rule struct {
 
 func (x *Rule) Reset() {
 	*x = Rule{}
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[5]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -680,7 +841,7 @@ func (x *Rule) String() string {
 func (*Rule) ProtoMessage() {}
 
 func (x *Rule) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[5]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -693,7 +854,7 @@ func (x *Rule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rule.ProtoReflect.Descriptor instead.
 func (*Rule) Descriptor() ([]byte, []int) {
-	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{5}
+	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Rule) GetEqNull() bool {
@@ -895,7 +1056,7 @@ type Between struct {
 
 func (x *Between) Reset() {
 	*x = Between{}
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[6]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -907,7 +1068,7 @@ func (x *Between) String() string {
 func (*Between) ProtoMessage() {}
 
 func (x *Between) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[6]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -920,7 +1081,7 @@ func (x *Between) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Between.ProtoReflect.Descriptor instead.
 func (*Between) Descriptor() ([]byte, []int) {
-	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{6}
+	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Between) GetMin() float64 {
@@ -948,7 +1109,7 @@ type Pattern struct {
 
 func (x *Pattern) Reset() {
 	*x = Pattern{}
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[7]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -960,7 +1121,7 @@ func (x *Pattern) String() string {
 func (*Pattern) ProtoMessage() {}
 
 func (x *Pattern) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[7]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -973,7 +1134,7 @@ func (x *Pattern) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pattern.ProtoReflect.Descriptor instead.
 func (*Pattern) Descriptor() ([]byte, []int) {
-	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{7}
+	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Pattern) GetPattern() string {
@@ -1000,7 +1161,7 @@ type Patterns struct {
 
 func (x *Patterns) Reset() {
 	*x = Patterns{}
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[8]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1012,7 +1173,7 @@ func (x *Patterns) String() string {
 func (*Patterns) ProtoMessage() {}
 
 func (x *Patterns) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[8]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1025,7 +1186,7 @@ func (x *Patterns) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Patterns.ProtoReflect.Descriptor instead.
 func (*Patterns) Descriptor() ([]byte, []int) {
-	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{8}
+	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Patterns) GetPatterns() []string {
@@ -1051,7 +1212,7 @@ type Subset struct {
 
 func (x *Subset) Reset() {
 	*x = Subset{}
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[9]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1063,7 +1224,7 @@ func (x *Subset) String() string {
 func (*Subset) ProtoMessage() {}
 
 func (x *Subset) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[9]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1076,7 +1237,7 @@ func (x *Subset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subset.ProtoReflect.Descriptor instead.
 func (*Subset) Descriptor() ([]byte, []int) {
-	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{9}
+	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Subset) GetValues() []string {
@@ -1106,7 +1267,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[10]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1118,7 +1279,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[10]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1131,7 +1292,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{10}
+	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Check) GetCheck() isCheck_Check {
@@ -1278,7 +1439,7 @@ type Conditional struct {
 
 func (x *Conditional) Reset() {
 	*x = Conditional{}
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[11]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1290,7 +1451,7 @@ func (x *Conditional) String() string {
 func (*Conditional) ProtoMessage() {}
 
 func (x *Conditional) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[11]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1303,7 +1464,7 @@ func (x *Conditional) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Conditional.ProtoReflect.Descriptor instead.
 func (*Conditional) Descriptor() ([]byte, []int) {
-	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{11}
+	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Conditional) GetIfField() string {
@@ -1357,7 +1518,7 @@ type ConditionalAtLeastOneOf struct {
 
 func (x *ConditionalAtLeastOneOf) Reset() {
 	*x = ConditionalAtLeastOneOf{}
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[12]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1369,7 +1530,7 @@ func (x *ConditionalAtLeastOneOf) String() string {
 func (*ConditionalAtLeastOneOf) ProtoMessage() {}
 
 func (x *ConditionalAtLeastOneOf) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[12]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1382,7 +1543,7 @@ func (x *ConditionalAtLeastOneOf) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConditionalAtLeastOneOf.ProtoReflect.Descriptor instead.
 func (*ConditionalAtLeastOneOf) Descriptor() ([]byte, []int) {
-	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{12}
+	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ConditionalAtLeastOneOf) GetIfField() string {
@@ -1446,7 +1607,7 @@ type Custom struct {
 
 func (x *Custom) Reset() {
 	*x = Custom{}
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[13]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1458,7 +1619,7 @@ func (x *Custom) String() string {
 func (*Custom) ProtoMessage() {}
 
 func (x *Custom) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[13]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1471,7 +1632,7 @@ func (x *Custom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Custom.ProtoReflect.Descriptor instead.
 func (*Custom) Descriptor() ([]byte, []int) {
-	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{13}
+	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Custom) GetName() string {
@@ -1505,6 +1666,7 @@ type Shorthand struct {
 	Deprecation *Deprecation `protobuf:"bytes,4,opt,name=deprecation,proto3" json:"deprecation,omitempty"`
 	// Where the value goes when it is a plain rename: path below the record. Also where it is
 	// read from when it is echoed.
+	// Empty when Go code beside the meaning expands it.
 	Path          []string `protobuf:"bytes,5,rep,name=path,proto3" json:"path,omitempty"`
 	Elements      *Rule    `protobuf:"bytes,6,opt,name=elements,proto3" json:"elements,omitempty"`
 	Keys          *Rule    `protobuf:"bytes,7,opt,name=keys,proto3" json:"keys,omitempty"`
@@ -1515,7 +1677,7 @@ type Shorthand struct {
 
 func (x *Shorthand) Reset() {
 	*x = Shorthand{}
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[14]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1527,7 +1689,7 @@ func (x *Shorthand) String() string {
 func (*Shorthand) ProtoMessage() {}
 
 func (x *Shorthand) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[14]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1540,7 +1702,7 @@ func (x *Shorthand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shorthand.ProtoReflect.Descriptor instead.
 func (*Shorthand) Descriptor() ([]byte, []int) {
-	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{14}
+	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Shorthand) GetName() string {
@@ -1613,7 +1775,7 @@ type Deprecation struct {
 
 func (x *Deprecation) Reset() {
 	*x = Deprecation{}
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[15]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1625,7 +1787,7 @@ func (x *Deprecation) String() string {
 func (*Deprecation) ProtoMessage() {}
 
 func (x *Deprecation) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_options_v1_options_proto_msgTypes[15]
+	mi := &file_sekifuda_options_v1_options_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1638,7 +1800,7 @@ func (x *Deprecation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deprecation.ProtoReflect.Descriptor instead.
 func (*Deprecation) Descriptor() ([]byte, []int) {
-	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{15}
+	return file_sekifuda_options_v1_options_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Deprecation) GetMessage() string {
@@ -1730,7 +1892,7 @@ var File_sekifuda_options_v1_options_proto protoreflect.FileDescriptor
 
 const file_sekifuda_options_v1_options_proto_rawDesc = "" +
 	"\n" +
-	"!sekifuda/options/v1/options.proto\x12\x13sekifuda.options.v1\x1a google/protobuf/descriptor.proto\"\xf3\x01\n" +
+	"!sekifuda/options/v1/options.proto\x12\x13sekifuda.options.v1\x1a google/protobuf/descriptor.proto\"\xd2\x02\n" +
 	"\x06Entity\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x1f\n" +
@@ -1741,9 +1903,23 @@ const file_sekifuda_options_v1_options_proto_rawDesc = "" +
 	"\x04live\x18\x06 \x01(\bR\x04live\x12\x10\n" +
 	"\x03ttl\x18\a \x01(\bR\x03ttl\x12\x1f\n" +
 	"\vnested_only\x18\b \x01(\bR\n" +
-	"nestedOnly\"#\n" +
+	"nestedOnly\x12#\n" +
+	"\rvariant_field\x18\t \x01(\tR\fvariantField\x128\n" +
+	"\bvariants\x18\n" +
+	" \x03(\v2\x1c.sekifuda.options.v1.VariantR\bvariants\"\x90\x01\n" +
+	"\aVariant\x12\x16\n" +
+	"\x06values\x18\x01 \x03(\tR\x06values\x129\n" +
+	"\x06fields\x18\x02 \x03(\v2!.sekifuda.options.v1.VariantFieldR\x06fields\x122\n" +
+	"\x06checks\x18\x03 \x03(\v2\x1a.sekifuda.options.v1.CheckR\x06checks\"|\n" +
+	"\fVariantField\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\adefault\x18\x02 \x01(\tH\x00R\adefault\x88\x01\x01\x12-\n" +
+	"\x04rule\x18\x03 \x01(\v2\x19.sekifuda.options.v1.RuleR\x04ruleB\n" +
+	"\n" +
+	"\b_default\"7\n" +
 	"\tFieldList\x12\x16\n" +
-	"\x06fields\x18\x01 \x03(\tR\x06fields\"\xac\x02\n" +
+	"\x06fields\x18\x01 \x03(\tR\x06fields\x12\x12\n" +
+	"\x04told\x18\x02 \x03(\tR\x04told\"\xac\x02\n" +
 	"\x06Plugin\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bpriority\x18\x02 \x01(\x05R\bpriority\x12\x18\n" +
@@ -1755,12 +1931,13 @@ const file_sekifuda_options_v1_options_proto_rawDesc = "" +
 	"\n" +
 	"no_service\x18\a \x01(\bR\tnoService\x12\x19\n" +
 	"\bno_route\x18\b \x01(\bR\anoRoute\x122\n" +
-	"\x06checks\x18\t \x03(\v2\x1a.sekifuda.options.v1.CheckR\x06checks\"|\n" +
+	"\x06checks\x18\t \x03(\v2\x1a.sekifuda.options.v1.CheckR\x06checks\"\x92\x01\n" +
 	"\x06Record\x122\n" +
 	"\x06checks\x18\x01 \x03(\v2\x1a.sekifuda.options.v1.CheckR\x06checks\x12>\n" +
 	"\n" +
 	"shorthands\x18\x02 \x03(\v2\x1e.sekifuda.options.v1.ShorthandR\n" +
-	"shorthands\"\x97\x06\n" +
+	"shorthands\x12\x14\n" +
+	"\x05check\x18\x03 \x01(\tR\x05check\"\x97\x06\n" +
 	"\x05Field\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\brequired\x18\x02 \x01(\bR\brequired\x12\x1d\n" +
@@ -1910,76 +2087,82 @@ func file_sekifuda_options_v1_options_proto_rawDescGZIP() []byte {
 }
 
 var file_sekifuda_options_v1_options_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sekifuda_options_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_sekifuda_options_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_sekifuda_options_v1_options_proto_goTypes = []any{
 	(OnDelete)(0),                       // 0: sekifuda.options.v1.OnDelete
 	(*Entity)(nil),                      // 1: sekifuda.options.v1.Entity
-	(*FieldList)(nil),                   // 2: sekifuda.options.v1.FieldList
-	(*Plugin)(nil),                      // 3: sekifuda.options.v1.Plugin
-	(*Record)(nil),                      // 4: sekifuda.options.v1.Record
-	(*Field)(nil),                       // 5: sekifuda.options.v1.Field
-	(*Rule)(nil),                        // 6: sekifuda.options.v1.Rule
-	(*Between)(nil),                     // 7: sekifuda.options.v1.Between
-	(*Pattern)(nil),                     // 8: sekifuda.options.v1.Pattern
-	(*Patterns)(nil),                    // 9: sekifuda.options.v1.Patterns
-	(*Subset)(nil),                      // 10: sekifuda.options.v1.Subset
-	(*Check)(nil),                       // 11: sekifuda.options.v1.Check
-	(*Conditional)(nil),                 // 12: sekifuda.options.v1.Conditional
-	(*ConditionalAtLeastOneOf)(nil),     // 13: sekifuda.options.v1.ConditionalAtLeastOneOf
-	(*Custom)(nil),                      // 14: sekifuda.options.v1.Custom
-	(*Shorthand)(nil),                   // 15: sekifuda.options.v1.Shorthand
-	(*Deprecation)(nil),                 // 16: sekifuda.options.v1.Deprecation
-	(*descriptorpb.MessageOptions)(nil), // 17: google.protobuf.MessageOptions
-	(*descriptorpb.FieldOptions)(nil),   // 18: google.protobuf.FieldOptions
+	(*Variant)(nil),                     // 2: sekifuda.options.v1.Variant
+	(*VariantField)(nil),                // 3: sekifuda.options.v1.VariantField
+	(*FieldList)(nil),                   // 4: sekifuda.options.v1.FieldList
+	(*Plugin)(nil),                      // 5: sekifuda.options.v1.Plugin
+	(*Record)(nil),                      // 6: sekifuda.options.v1.Record
+	(*Field)(nil),                       // 7: sekifuda.options.v1.Field
+	(*Rule)(nil),                        // 8: sekifuda.options.v1.Rule
+	(*Between)(nil),                     // 9: sekifuda.options.v1.Between
+	(*Pattern)(nil),                     // 10: sekifuda.options.v1.Pattern
+	(*Patterns)(nil),                    // 11: sekifuda.options.v1.Patterns
+	(*Subset)(nil),                      // 12: sekifuda.options.v1.Subset
+	(*Check)(nil),                       // 13: sekifuda.options.v1.Check
+	(*Conditional)(nil),                 // 14: sekifuda.options.v1.Conditional
+	(*ConditionalAtLeastOneOf)(nil),     // 15: sekifuda.options.v1.ConditionalAtLeastOneOf
+	(*Custom)(nil),                      // 16: sekifuda.options.v1.Custom
+	(*Shorthand)(nil),                   // 17: sekifuda.options.v1.Shorthand
+	(*Deprecation)(nil),                 // 18: sekifuda.options.v1.Deprecation
+	(*descriptorpb.MessageOptions)(nil), // 19: google.protobuf.MessageOptions
+	(*descriptorpb.FieldOptions)(nil),   // 20: google.protobuf.FieldOptions
 }
 var file_sekifuda_options_v1_options_proto_depIdxs = []int32{
-	2,  // 0: sekifuda.options.v1.Entity.unique:type_name -> sekifuda.options.v1.FieldList
-	11, // 1: sekifuda.options.v1.Plugin.checks:type_name -> sekifuda.options.v1.Check
-	11, // 2: sekifuda.options.v1.Record.checks:type_name -> sekifuda.options.v1.Check
-	15, // 3: sekifuda.options.v1.Record.shorthands:type_name -> sekifuda.options.v1.Shorthand
-	0,  // 4: sekifuda.options.v1.Field.on_delete:type_name -> sekifuda.options.v1.OnDelete
-	6,  // 5: sekifuda.options.v1.Field.rule:type_name -> sekifuda.options.v1.Rule
-	6,  // 6: sekifuda.options.v1.Field.elements:type_name -> sekifuda.options.v1.Rule
-	6,  // 7: sekifuda.options.v1.Field.keys:type_name -> sekifuda.options.v1.Rule
-	6,  // 8: sekifuda.options.v1.Field.values:type_name -> sekifuda.options.v1.Rule
-	16, // 9: sekifuda.options.v1.Field.deprecation:type_name -> sekifuda.options.v1.Deprecation
-	7,  // 10: sekifuda.options.v1.Rule.between:type_name -> sekifuda.options.v1.Between
-	8,  // 11: sekifuda.options.v1.Rule.match_none:type_name -> sekifuda.options.v1.Pattern
-	8,  // 12: sekifuda.options.v1.Rule.match_all:type_name -> sekifuda.options.v1.Pattern
-	9,  // 13: sekifuda.options.v1.Rule.match_any:type_name -> sekifuda.options.v1.Patterns
-	10, // 14: sekifuda.options.v1.Rule.mutually_exclusive_subsets:type_name -> sekifuda.options.v1.Subset
-	6,  // 15: sekifuda.options.v1.Rule.elements:type_name -> sekifuda.options.v1.Rule
-	2,  // 16: sekifuda.options.v1.Check.at_least_one_of:type_name -> sekifuda.options.v1.FieldList
-	2,  // 17: sekifuda.options.v1.Check.only_one_of:type_name -> sekifuda.options.v1.FieldList
-	2,  // 18: sekifuda.options.v1.Check.mutually_exclusive:type_name -> sekifuda.options.v1.FieldList
-	2,  // 19: sekifuda.options.v1.Check.mutually_required:type_name -> sekifuda.options.v1.FieldList
-	2,  // 20: sekifuda.options.v1.Check.distinct:type_name -> sekifuda.options.v1.FieldList
-	12, // 21: sekifuda.options.v1.Check.conditional:type_name -> sekifuda.options.v1.Conditional
-	14, // 22: sekifuda.options.v1.Check.custom:type_name -> sekifuda.options.v1.Custom
-	13, // 23: sekifuda.options.v1.Check.conditional_at_least_one_of:type_name -> sekifuda.options.v1.ConditionalAtLeastOneOf
-	6,  // 24: sekifuda.options.v1.Conditional.if_match:type_name -> sekifuda.options.v1.Rule
-	6,  // 25: sekifuda.options.v1.Conditional.then_match:type_name -> sekifuda.options.v1.Rule
-	6,  // 26: sekifuda.options.v1.ConditionalAtLeastOneOf.if_match:type_name -> sekifuda.options.v1.Rule
-	6,  // 27: sekifuda.options.v1.ConditionalAtLeastOneOf.else_match:type_name -> sekifuda.options.v1.Rule
-	6,  // 28: sekifuda.options.v1.Shorthand.rule:type_name -> sekifuda.options.v1.Rule
-	16, // 29: sekifuda.options.v1.Shorthand.deprecation:type_name -> sekifuda.options.v1.Deprecation
-	6,  // 30: sekifuda.options.v1.Shorthand.elements:type_name -> sekifuda.options.v1.Rule
-	6,  // 31: sekifuda.options.v1.Shorthand.keys:type_name -> sekifuda.options.v1.Rule
-	6,  // 32: sekifuda.options.v1.Shorthand.values:type_name -> sekifuda.options.v1.Rule
-	2,  // 33: sekifuda.options.v1.Deprecation.replaced_with:type_name -> sekifuda.options.v1.FieldList
-	17, // 34: sekifuda.options.v1.entity:extendee -> google.protobuf.MessageOptions
-	17, // 35: sekifuda.options.v1.plugin:extendee -> google.protobuf.MessageOptions
-	17, // 36: sekifuda.options.v1.record:extendee -> google.protobuf.MessageOptions
-	18, // 37: sekifuda.options.v1.field:extendee -> google.protobuf.FieldOptions
-	1,  // 38: sekifuda.options.v1.entity:type_name -> sekifuda.options.v1.Entity
-	3,  // 39: sekifuda.options.v1.plugin:type_name -> sekifuda.options.v1.Plugin
-	4,  // 40: sekifuda.options.v1.record:type_name -> sekifuda.options.v1.Record
-	5,  // 41: sekifuda.options.v1.field:type_name -> sekifuda.options.v1.Field
-	42, // [42:42] is the sub-list for method output_type
-	42, // [42:42] is the sub-list for method input_type
-	38, // [38:42] is the sub-list for extension type_name
-	34, // [34:38] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	4,  // 0: sekifuda.options.v1.Entity.unique:type_name -> sekifuda.options.v1.FieldList
+	2,  // 1: sekifuda.options.v1.Entity.variants:type_name -> sekifuda.options.v1.Variant
+	3,  // 2: sekifuda.options.v1.Variant.fields:type_name -> sekifuda.options.v1.VariantField
+	13, // 3: sekifuda.options.v1.Variant.checks:type_name -> sekifuda.options.v1.Check
+	8,  // 4: sekifuda.options.v1.VariantField.rule:type_name -> sekifuda.options.v1.Rule
+	13, // 5: sekifuda.options.v1.Plugin.checks:type_name -> sekifuda.options.v1.Check
+	13, // 6: sekifuda.options.v1.Record.checks:type_name -> sekifuda.options.v1.Check
+	17, // 7: sekifuda.options.v1.Record.shorthands:type_name -> sekifuda.options.v1.Shorthand
+	0,  // 8: sekifuda.options.v1.Field.on_delete:type_name -> sekifuda.options.v1.OnDelete
+	8,  // 9: sekifuda.options.v1.Field.rule:type_name -> sekifuda.options.v1.Rule
+	8,  // 10: sekifuda.options.v1.Field.elements:type_name -> sekifuda.options.v1.Rule
+	8,  // 11: sekifuda.options.v1.Field.keys:type_name -> sekifuda.options.v1.Rule
+	8,  // 12: sekifuda.options.v1.Field.values:type_name -> sekifuda.options.v1.Rule
+	18, // 13: sekifuda.options.v1.Field.deprecation:type_name -> sekifuda.options.v1.Deprecation
+	9,  // 14: sekifuda.options.v1.Rule.between:type_name -> sekifuda.options.v1.Between
+	10, // 15: sekifuda.options.v1.Rule.match_none:type_name -> sekifuda.options.v1.Pattern
+	10, // 16: sekifuda.options.v1.Rule.match_all:type_name -> sekifuda.options.v1.Pattern
+	11, // 17: sekifuda.options.v1.Rule.match_any:type_name -> sekifuda.options.v1.Patterns
+	12, // 18: sekifuda.options.v1.Rule.mutually_exclusive_subsets:type_name -> sekifuda.options.v1.Subset
+	8,  // 19: sekifuda.options.v1.Rule.elements:type_name -> sekifuda.options.v1.Rule
+	4,  // 20: sekifuda.options.v1.Check.at_least_one_of:type_name -> sekifuda.options.v1.FieldList
+	4,  // 21: sekifuda.options.v1.Check.only_one_of:type_name -> sekifuda.options.v1.FieldList
+	4,  // 22: sekifuda.options.v1.Check.mutually_exclusive:type_name -> sekifuda.options.v1.FieldList
+	4,  // 23: sekifuda.options.v1.Check.mutually_required:type_name -> sekifuda.options.v1.FieldList
+	4,  // 24: sekifuda.options.v1.Check.distinct:type_name -> sekifuda.options.v1.FieldList
+	14, // 25: sekifuda.options.v1.Check.conditional:type_name -> sekifuda.options.v1.Conditional
+	16, // 26: sekifuda.options.v1.Check.custom:type_name -> sekifuda.options.v1.Custom
+	15, // 27: sekifuda.options.v1.Check.conditional_at_least_one_of:type_name -> sekifuda.options.v1.ConditionalAtLeastOneOf
+	8,  // 28: sekifuda.options.v1.Conditional.if_match:type_name -> sekifuda.options.v1.Rule
+	8,  // 29: sekifuda.options.v1.Conditional.then_match:type_name -> sekifuda.options.v1.Rule
+	8,  // 30: sekifuda.options.v1.ConditionalAtLeastOneOf.if_match:type_name -> sekifuda.options.v1.Rule
+	8,  // 31: sekifuda.options.v1.ConditionalAtLeastOneOf.else_match:type_name -> sekifuda.options.v1.Rule
+	8,  // 32: sekifuda.options.v1.Shorthand.rule:type_name -> sekifuda.options.v1.Rule
+	18, // 33: sekifuda.options.v1.Shorthand.deprecation:type_name -> sekifuda.options.v1.Deprecation
+	8,  // 34: sekifuda.options.v1.Shorthand.elements:type_name -> sekifuda.options.v1.Rule
+	8,  // 35: sekifuda.options.v1.Shorthand.keys:type_name -> sekifuda.options.v1.Rule
+	8,  // 36: sekifuda.options.v1.Shorthand.values:type_name -> sekifuda.options.v1.Rule
+	4,  // 37: sekifuda.options.v1.Deprecation.replaced_with:type_name -> sekifuda.options.v1.FieldList
+	19, // 38: sekifuda.options.v1.entity:extendee -> google.protobuf.MessageOptions
+	19, // 39: sekifuda.options.v1.plugin:extendee -> google.protobuf.MessageOptions
+	19, // 40: sekifuda.options.v1.record:extendee -> google.protobuf.MessageOptions
+	20, // 41: sekifuda.options.v1.field:extendee -> google.protobuf.FieldOptions
+	1,  // 42: sekifuda.options.v1.entity:type_name -> sekifuda.options.v1.Entity
+	5,  // 43: sekifuda.options.v1.plugin:type_name -> sekifuda.options.v1.Plugin
+	6,  // 44: sekifuda.options.v1.record:type_name -> sekifuda.options.v1.Record
+	7,  // 45: sekifuda.options.v1.field:type_name -> sekifuda.options.v1.Field
+	46, // [46:46] is the sub-list for method output_type
+	46, // [46:46] is the sub-list for method input_type
+	42, // [42:46] is the sub-list for extension type_name
+	38, // [38:42] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_sekifuda_options_v1_options_proto_init() }
@@ -1987,9 +2170,10 @@ func file_sekifuda_options_v1_options_proto_init() {
 	if File_sekifuda_options_v1_options_proto != nil {
 		return
 	}
-	file_sekifuda_options_v1_options_proto_msgTypes[4].OneofWrappers = []any{}
-	file_sekifuda_options_v1_options_proto_msgTypes[5].OneofWrappers = []any{}
-	file_sekifuda_options_v1_options_proto_msgTypes[10].OneofWrappers = []any{
+	file_sekifuda_options_v1_options_proto_msgTypes[2].OneofWrappers = []any{}
+	file_sekifuda_options_v1_options_proto_msgTypes[6].OneofWrappers = []any{}
+	file_sekifuda_options_v1_options_proto_msgTypes[7].OneofWrappers = []any{}
+	file_sekifuda_options_v1_options_proto_msgTypes[12].OneofWrappers = []any{
 		(*Check_AtLeastOneOf)(nil),
 		(*Check_OnlyOneOf)(nil),
 		(*Check_MutuallyExclusive)(nil),
@@ -1999,14 +2183,14 @@ func file_sekifuda_options_v1_options_proto_init() {
 		(*Check_Custom)(nil),
 		(*Check_ConditionalAtLeastOneOf)(nil),
 	}
-	file_sekifuda_options_v1_options_proto_msgTypes[15].OneofWrappers = []any{}
+	file_sekifuda_options_v1_options_proto_msgTypes[17].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sekifuda_options_v1_options_proto_rawDesc), len(file_sekifuda_options_v1_options_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 4,
 			NumServices:   0,
 		},
