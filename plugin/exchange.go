@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"net/netip"
+	"strconv"
 	"time"
+	"unsafe"
 )
 
 // Exchange is one request and its response on their way through a gate. It belongs to one
@@ -46,6 +48,7 @@ type Exchange struct {
 	engine Engine
 	values []value
 	extra  []LogField
+	text   []byte
 }
 
 // Request is the request as filters left it. Path and Query are what the client asked;
@@ -175,6 +178,7 @@ func (x *Exchange) Bind(e Engine) {
 	clear(x.values)
 	x.values = x.values[:0]
 	x.extra = x.extra[:0]
+	x.text = x.text[:0]
 	x.engine = e
 }
 
@@ -215,6 +219,23 @@ func (x *Exchange) Value(key any) any {
 		}
 	}
 	return nil
+}
+
+// Text copies b into memory of the exchange and returns it as a string, so that a filter can
+// make header values without an allocation. It is valid until OnLog returns.
+func (x *Exchange) Text(b []byte) string {
+	if len(b) == 0 {
+		return ""
+	}
+	from := len(x.text)
+	x.text = append(x.text, b...)
+	return unsafe.String(&x.text[from], len(b))
+}
+
+// Decimal is Text of n in decimal.
+func (x *Exchange) Decimal(n int64) string {
+	var b [20]byte
+	return x.Text(strconv.AppendInt(b[:0], n, 10))
 }
 
 // LogField is one top-level member that a filter adds to log entries. JSON is its encoded

@@ -125,7 +125,7 @@ type Rule struct {
 
 // Redis is how to reach a Redis server.
 type Redis struct {
-	Addr       string // host:port
+	Addr       string // host:port; "": the gate's own shared store, or this process if it has none
 	Username   string
 	Password   string
 	DB         int

@@ -44,6 +44,12 @@ type Runner interface {
 	Run(ctx context.Context) error
 }
 
+// Reopener is a filter that holds files open. Reopen is called when an operator has rotated
+// them (SIGHUP); it must not block.
+type Reopener interface {
+	Reopen()
+}
+
 // Definition is a plugin: its name and rules come from the options of its Config message,
 // its behaviour from New. It is inert until Load.
 type Definition struct {
