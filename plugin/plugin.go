@@ -63,7 +63,14 @@ func Define[C proto.Message](build func(C, Host) (Filter, error)) *Definition {
 	var zero C
 	return &Definition{
 		config: zero,
-		build:  func(m proto.Message, h Host) (Filter, error) { return build(m.(C), h) },
+		build: func(m proto.Message, h Host) (Filter, error) {
+			c, ok := m.(C)
+			if !ok {
+				return nil, fmt.Errorf("config is of type %s, not %s",
+					m.ProtoReflect().Descriptor().FullName(), zero.ProtoReflect().Descriptor().FullName())
+			}
+			return build(c, h)
+		},
 	}
 }
 
@@ -73,8 +80,8 @@ type Plugin struct {
 	def            *Definition
 }
 
-// New compiles one configuration. c must be of the plugin's Config type. The error, when c
-// cannot run, is in the user's words.
+// New compiles one configuration. The error, when c cannot run or is not of the plugin's
+// Config type, is in the user's words.
 func (p *Plugin) New(c proto.Message, h Host) (Filter, error) { return p.def.build(c, h) }
 
 // Set is all plugins of a build.
@@ -86,17 +93,28 @@ type Set struct {
 // Load reads the definitions' options. It fails on a definition whose options are wrong or
 // whose name is taken, which is a bug of the build.
 func Load(defs ...*Definition) (*Set, error) {
-	s := &Set{byName: make(map[string]*Plugin, len(defs))}
-	for _, d := range defs {
+	plugins := make([]*Plugin, len(defs))
+	for i, d := range defs {
 		sp, err := schema.LoadPlugin(d.config.ProtoReflect().Descriptor())
 		if err != nil {
 			return nil, fmt.Errorf("load plugin: %w", err)
 		}
-		if s.byName[sp.Name] != nil {
-			return nil, fmt.Errorf("load plugin: %q is defined twice", sp.Name)
+		plugins[i] = d.With(sp)
+	}
+	return NewSet(plugins...)
+}
+
+// With makes the plugin of a definition whose options are already read.
+func (d *Definition) With(sp *schema.Plugin) *Plugin { return &Plugin{Plugin: sp, def: d} }
+
+// NewSet returns the set of plugins. It fails when a name is taken twice.
+func NewSet(plugins ...*Plugin) (*Set, error) {
+	s := &Set{byName: make(map[string]*Plugin, len(plugins))}
+	for _, p := range plugins {
+		if s.byName[p.Name] != nil {
+			return nil, fmt.Errorf("load plugin: %q is defined twice", p.Name)
 		}
-		p := &Plugin{Plugin: sp, def: d}
-		s.byName[sp.Name] = p
+		s.byName[p.Name] = p
 		s.ordered = append(s.ordered, p)
 	}
 	// Kong 3.9.1 runs equal priorities by descending name.

@@ -6,10 +6,13 @@
 // one shares with it what did not change. Enter at Router.Apply and Router.Match.
 package router
 
-import "github.com/sekifuda/sekifuda/plugin"
+import (
+	"github.com/sekifuda/sekifuda/dataplane/router/hamt"
+	"github.com/sekifuda/sekifuda/plugin"
+)
 
 // Route is what a request must match. All attributes that are not empty must match; within
-// one, any value may.
+// one, any value may. Who gave a Route to Apply does not change it afterwards.
 type Route struct {
 	ID            string // UUID text; the larger one wins between equal priorities
 	Protocols     []string
@@ -45,25 +48,154 @@ type Match[T any] struct {
 	CaptureValues []string
 }
 
-// Router finds T by route.
-type Router[T any] struct{}
+// Router finds T by route. A nil or zero Router is empty. It is safe for concurrent use.
+type Router[T any] struct {
+	exact  hamt.Map[*node[T]] // by host name, lower case
+	suffix hamt.Map[*node[T]] // "*.x" as ".x"
+	prefix hamt.Map[*node[T]] // "x.*" as "x."
+	any    *node[T]           // routes without hosts
+	routes hamt.Map[*compiled[T]]
 
-// Change puts a route, or removes the one of ID when Route is nil.
+	// longest is the length of the longest name in suffix and prefix: what is longer in a
+	// request's host need not be looked up. It is not lowered when names go.
+	longest int
+}
+
+// Change puts a route, or removes the one of ID when Route is nil. A route that is put again
+// with the same *Route costs no compilation: only its Value changes.
 type Change[T any] struct {
 	ID    string
 	Route *Route
 	Value T
 }
 
-// Apply returns a router with the changes made; r stays as it is. The error names the route
-// that cannot be compiled.
-func (r *Router[T]) Apply(changes []Change[T]) (*Router[T], error) { panic("not yet") }
+// Apply returns a router with the changes made; r stays as it is. The error is a *RouteError
+// that names the first route that cannot be compiled. Removing what is not there does
+// nothing.
+func (r *Router[T]) Apply(changes []Change[T]) (*Router[T], error) {
+	e := edit(r)
+	for i := range changes {
+		c := &changes[i]
+		old, _ := e.routes.Get(c.ID)
+		next, err := compileChange(c, old)
+		if err != nil {
+			return nil, err
+		}
+		if old != nil {
+			e.remove(old)
+			e.routes.Delete(c.ID)
+		}
+		if next != nil {
+			e.insert(next)
+			e.routes.Set(c.ID, next)
+		}
+	}
+	return e.router(), nil
+}
 
-// Match finds the route of a request and fills m. It does not allocate, except for the
-// captures of a regex.
-func (r *Router[T]) Match(q *Request, m *Match[T]) bool { panic("not yet") }
+func compileChange[T any](c *Change[T], old *compiled[T]) (*compiled[T], error) {
+	switch {
+	case c.Route == nil:
+		return nil, nil
+	case old != nil && old.route == c.Route:
+		return old.with(c.Value), nil
+	}
+	return compile(c.Route, c.Value)
+}
 
-// NormalizePath returns a request path as Kong compares it: percent-encoding undone except
-// for reserved characters, dot segments removed, slashes merged. A path that is already
-// normal is returned as it is, without allocation.
-func NormalizePath(path string) string { panic("not yet") }
+// Len returns the number of routes.
+func (r *Router[T]) Len() int {
+	if r == nil {
+		return 0
+	}
+	return r.routes.Len()
+}
+
+// Check reports whether a route can be compiled: nil, or a *RouteError.
+func Check(r *Route) error {
+	_, err := compile(r, struct{}{})
+	return err
+}
+
+// editor holds a router's tables while changes are made to them.
+type editor[T any] struct {
+	exact  *hamt.Editor[*node[T]]
+	suffix *hamt.Editor[*node[T]]
+	prefix *hamt.Editor[*node[T]]
+	any    *node[T]
+	routes *hamt.Editor[*compiled[T]]
+	owner  *token
+
+	longest int
+}
+
+func edit[T any](r *Router[T]) *editor[T] {
+	if r == nil || r.exact.Len()+r.suffix.Len()+r.prefix.Len()+r.routes.Len() == 0 {
+		r = &Router[T]{
+			exact:  hamt.New[*node[T]](hashForward),
+			suffix: hamt.New[*node[T]](hashBackward),
+			prefix: hamt.New[*node[T]](hashForward),
+		}
+	}
+	return &editor[T]{
+		exact:  r.exact.Edit(),
+		suffix: r.suffix.Edit(),
+		prefix: r.prefix.Edit(),
+		any:    r.any,
+		routes: r.routes.Edit(),
+		owner:  new(token),
+
+		longest: r.longest,
+	}
+}
+
+func (e *editor[T]) router() *Router[T] {
+	return &Router[T]{
+		exact:  e.exact.Map(),
+		suffix: e.suffix.Map(),
+		prefix: e.prefix.Map(),
+		any:    e.any,
+		routes: e.routes.Map(),
+
+		longest: e.longest,
+	}
+}
+
+func (e *editor[T]) insert(c *compiled[T]) {
+	c.each(func(h hostKey, key string, x cand[T]) {
+		if h.kind == suffixHost || h.kind == prefixHost {
+			e.longest = max(e.longest, len(h.name))
+		}
+		e.update(h, func(n *node[T]) *node[T] { return n.insert(e.owner, key, x) })
+	})
+}
+
+func (e *editor[T]) remove(c *compiled[T]) {
+	c.each(func(h hostKey, key string, x cand[T]) {
+		e.update(h, func(n *node[T]) *node[T] { return n.remove(e.owner, key, x) })
+	})
+}
+
+// update changes the path tree of one host.
+func (e *editor[T]) update(h hostKey, change func(*node[T]) *node[T]) {
+	var table *hamt.Editor[*node[T]]
+	switch h.kind {
+	case anyHost:
+		e.any = change(e.any)
+		return
+	case exactHost:
+		table = e.exact
+	case suffixHost:
+		table = e.suffix
+	case prefixHost:
+		table = e.prefix
+	}
+	was, _ := table.Get(h.name)
+	switch is := change(was); is {
+	case was:
+	case nil:
+		table.Delete(h.name)
+	default:
+		table.Set(h.name, is)
+	}
+}
