@@ -94,13 +94,3 @@ type PassiveSpec struct {
 	TCPFailures  int
 	Timeouts     int
 }
-
-// Upstream is the way to one service as a graph holds it. What is learnt at run time (pools,
-// health, DNS answers) is carried from the one before it.
-type Upstream struct {
-	Spec *Spec
-}
-
-// New makes the way to a service. prev is the one that served the same service in the
-// graph before, or nil: what it learnt is kept where it still applies. New does no I/O.
-func New(spec *Spec, prev *Upstream) *Upstream { return &Upstream{Spec: spec} }

@@ -1,0 +1,134 @@
+package upstream
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Network is what all upstreams of a gate share and what outlives graphs: idle connections and
+// the answers of DNS. It is safe for concurrent use.
+type Network struct {
+	names  *names
+	dialer net.Dialer
+	now    func() time.Time
+
+	mu    sync.RWMutex
+	pools map[poolKey]*pool
+}
+
+// NetworkOptions are what may be replaced, mostly for tests. The zero value is the system's.
+type NetworkOptions struct {
+	Resolver Resolver
+	Now      func() time.Time
+}
+
+// NewNetwork makes a network. It starts nothing: Run does.
+func NewNetwork(o NetworkOptions) *Network {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Network{
+		names: newNames(o.Resolver),
+		now:   o.Now,
+		pools: map[poolKey]*pool{},
+		// nginx sets no keep-alive probes on upstream connections; idle ones are closed by
+		// Sweep long before a probe would be due.
+		dialer: net.Dialer{KeepAlive: -1},
+	}
+}
+
+// sweepEvery is how often idle connections are looked through.
+const sweepEvery = 5 * time.Second
+
+// Run closes connections that were idle for too long, until ctx ends; then it closes all.
+func (n *Network) Run(ctx context.Context) error {
+	t := time.NewTicker(sweepEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			n.Sweep(n.now().Add(-idleTimeout))
+		case <-ctx.Done():
+			n.Sweep(n.now().Add(time.Hour))
+			return nil
+		}
+	}
+}
+
+// Sweep closes the connections that are idle since before that time.
+func (n *Network) Sweep(before time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for k, p := range n.pools {
+		if p.sweep(before) {
+			delete(n.pools, k)
+		}
+	}
+}
+
+func (n *Network) pool(k poolKey) *pool {
+	n.mu.RLock()
+	p := n.pools[k]
+	n.mu.RUnlock()
+	if p != nil {
+		return p
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if p = n.pools[k]; p == nil {
+		k.sni = strings.Clone(k.sni) // the caller's may be in a buffer that is used again
+		p = &pool{key: k}
+		n.pools[k] = p
+	}
+	return p
+}
+
+// Fresh says which connections a try may use.
+type Fresh uint8
+
+// Which connections a try may use.
+const (
+	// Kept takes an idle connection unseen: the caller can try again when it is stale.
+	Kept Fresh = iota
+	// Checked takes an idle connection of which the peer has not closed its end.
+	Checked
+	// Dialled makes a new connection.
+	Dialled
+)
+
+// Connect returns a connection to peer, from the pool or new. sni is the name for TLS. ctx is
+// only called for a new connection. The caller owns the connection and ends with Release or
+// Close.
+func (u *Upstream) Connect(ctx func() context.Context, n *Network, peer *Peer, sni string, fresh Fresh, now time.Time) (*Conn, error) {
+	p := u.poolOf(n, peer.Addr, sni)
+	for fresh != Dialled {
+		c := p.take(now)
+		if c == nil {
+			break
+		}
+		if fresh == Checked && !c.Alive() {
+			c.Close()
+			continue
+		}
+		c.Reused = true
+		return c, nil
+	}
+	return u.dial(ctx, n, p, now)
+}
+
+func (u *Upstream) poolOf(n *Network, a netip.AddrPort, sni string) *pool {
+	k := poolKey{addr: a}
+	if u.tls != nil {
+		k.sni, k.secure, k.tls = sni, true, *u.tls
+	}
+	if p := u.pool.Load(); p != nil && p.key == k && !p.dead.Load() {
+		return p
+	}
+	p := n.pool(k)
+	u.pool.Store(p)
+	return p
+}

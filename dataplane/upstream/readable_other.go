@@ -1,0 +1,8 @@
+//go:build !unix
+
+package upstream
+
+import "net"
+
+// readable cannot be told here without reading: a stale connection shows when it is used.
+func readable(*net.TCPConn) bool { return false }
