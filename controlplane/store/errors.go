@@ -10,6 +10,22 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrCompacted says that the history asked for is no longer kept.
 	ErrCompacted = errors.New("revision is below the history's floor")
+	// ErrUnavailable says that the database did not answer in time or is not there. The
+	// store mends itself when the database is back. A commit that ends with it may have
+	// been written: send it again with the same RequestID.
+	ErrUnavailable = errors.New("database is unavailable")
+	// ErrInvalid says that a commit or a query is malformed: a kind or id that is empty, too
+	// long or not text, a page of negative size. A caller that validates first never sees it.
+	ErrInvalid = errors.New("malformed for the store")
+	// ErrClosed says that Close was called before.
+	ErrClosed = errors.New("store is closed")
+)
+
+// Bounds that every store keeps. An entity is written by a person or a tool, a commit by
+// one request: above these sizes it is a mistake, and one node's memory pays for it.
+const (
+	MaxObjectBytes = 1 << 20  // body, keys, references and tags of one op
+	MaxCommitBytes = 32 << 20 // all ops and texts of one commit
 )
 
 // UniqueError says that another object holds a key that an op wanted.

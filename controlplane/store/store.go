@@ -135,6 +135,10 @@ type Store interface {
 	// reader that sees R sees every revision up to R. A commit without ops returns the
 	// head's revision and writes nothing. Deleting what does not exist is a ConflictError
 	// only if the op says IfMatch, else it is ignored and leaves no change row.
+	//
+	// Keys and references are judged by the state after the last op, so the order of ops
+	// does not matter to them. An object that several ops touch has one change row, in the
+	// place of the first; a commit that changes nothing is like one without ops.
 	Commit(ctx context.Context, c Commit) (Revision, error)
 
 	// Get returns the object, or ErrNotFound.
