@@ -58,7 +58,7 @@ func (q *request) patchOne(t *schema.Table, idOrKey string, under *config.Under)
 		if err != nil {
 			return bareNotFound(err)
 		}
-		pluginName = t.SubschemaName(old.Message)
+		pluginName = t.NameOf(old.Message)
 	}
 	body, err := q.body(t, pluginName)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sekifuda/sekifuda/controlplane/store"
+	"github.com/sekifuda/sekifuda/model/fault"
 	"github.com/sekifuda/sekifuda/model/schema"
 	entityv1 "github.com/sekifuda/sekifuda/proto/sekifuda/entity/v1"
 )
@@ -62,7 +63,7 @@ func (c *Config) prepareCertificate(ctx context.Context, t *schema.Table, id str
 	seen := map[string]bool{}
 	for _, name := range stringsOf(body["snis"]) {
 		if seen[name] {
-			return schema.Violation("snis", name+" is duplicated")
+			return schema.Violation(fault.Tree{"snis": name + " is duplicated"})
 		}
 		seen[name] = true
 		o, err := c.store.Find(ctx, "snis", store.Key{Index: "name", Value: name})
@@ -77,7 +78,9 @@ func (c *Config) prepareCertificate(ctx context.Context, t *schema.Table, id str
 			return fmt.Errorf("decode snis %s: %w", o.ID, err)
 		}
 		if m.GetCertificate() != id {
-			return schema.Violation("snis", fmt.Sprintf("%s already associated with existing certificate '%s'", name, m.GetCertificate()))
+			return schema.Violation(fault.Tree{
+				"snis": fmt.Sprintf("%s already associated with existing certificate '%s'", name, m.GetCertificate()),
+			})
 		}
 	}
 	return nil
@@ -148,7 +151,7 @@ func (c *Config) guardRemoval(ctx context.Context, e *Entity) error {
 		for _, s := range list {
 			for _, id := range s.Message.(*entityv1.Service).GetCaCertificates() {
 				if id == e.ID {
-					return schema.CAReferenced(e.ID, s.ID)
+					return schema.CAReferenced(e.ID, t.Kind, s.ID)
 				}
 			}
 		}

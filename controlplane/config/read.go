@@ -7,8 +7,6 @@ import (
 	"maps"
 	"slices"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/sekifuda/sekifuda/controlplane/store"
 	"github.com/sekifuda/sekifuda/model/schema"
 )
@@ -21,7 +19,7 @@ func (c *Config) Get(ctx context.Context, t *schema.Table, idOrKey string, under
 		return nil, err
 	}
 	if e == nil {
-		return nil, schema.NotFound(t, idOrKey)
+		return nil, missing(t, idOrKey)
 	}
 	return e, nil
 }
@@ -39,7 +37,7 @@ func (c *Config) find(ctx context.Context, t *schema.Table, idOrKey string, unde
 	if err != nil {
 		return nil, err
 	}
-	if c.expired(e) || under != nil && t.Ref(e.Message, under.Field) != under.ID {
+	if t.Expired(e.Message, c.now()) || under != nil && t.Ref(e.Message, under.Field) != under.ID {
 		return nil, nil
 	}
 	return e, nil
@@ -54,13 +52,12 @@ func (c *Config) object(ctx context.Context, t *schema.Table, idOrKey string, un
 	if t.Kind == "certificates" {
 		return c.certificateOf(ctx, idOrKey)
 	}
-	owner := ""
-	if under != nil {
-		owner = under.ID
+	if f := t.CheckKey(idOrKey); f != nil {
+		return nil, f
 	}
-	key, err := t.EndpointKey(idOrKey, owner)
-	if err != nil {
-		return nil, err
+	key := t.EndpointKey(idOrKey)
+	if under != nil {
+		key, _, _ = t.NestedKey(under.Field, under.ID, idOrKey)
 	}
 	if key == (schema.Key{}) {
 		return nil, store.ErrNotFound
@@ -68,18 +65,20 @@ func (c *Config) object(ctx context.Context, t *schema.Table, idOrKey string, un
 	return c.store.Find(ctx, t.Kind, store.Key(key))
 }
 
+// missing is the fault of an address that leads to nothing.
+func missing(t *schema.Table, idOrKey string) error {
+	if schema.IsID(idOrKey) || t.Key == "" {
+		return schema.NotFound(idOrKey)
+	}
+	return schema.NotFoundBy(t.Key, idOrKey)
+}
+
 func (c *Config) entity(t *schema.Table, o *store.Object) (*Entity, error) {
-	m := t.New()
-	if err := proto.Unmarshal(o.Body, m); err != nil {
+	m, err := t.Unmarshal(o.Body)
+	if err != nil {
 		return nil, fmt.Errorf("decode %s %s: %w", o.Kind, o.ID, err)
 	}
 	return &Entity{Table: t, ID: o.ID, Rev: o.Rev, Message: m}, nil
-}
-
-// expired reports whether an entity's time to live has passed: it then counts as absent.
-func (c *Config) expired(e *Entity) bool {
-	at, ok := e.Table.Expires(e.Message)
-	return ok && !c.now().Before(at)
 }
 
 // ListQuery selects entities of one kind, ascending by id.
@@ -110,7 +109,7 @@ func (c *Config) List(ctx context.Context, t *schema.Table, q ListQuery) ([]*Ent
 		if err != nil {
 			return nil, false, err
 		}
-		if !c.expired(e) {
+		if !t.Expired(e.Message, c.now()) {
 			list = append(list, e)
 		}
 	}
@@ -136,7 +135,7 @@ func (c *Config) Tags(ctx context.Context, q store.TagQuery) ([]store.Tag, bool,
 func (c *Config) FindUnique(ctx context.Context, t *schema.Table, field, value string) (*Entity, error) {
 	o, err := c.store.Find(ctx, t.Kind, store.Key{Index: field, Value: value})
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, schema.NotFound(t, value)
+		return nil, schema.NotFoundBy(field, value)
 	}
 	if err != nil {
 		return nil, c.fault(t, nil, err)
@@ -154,7 +153,7 @@ func (c *Config) PluginsInUse(ctx context.Context) ([]string, error) {
 			return nil, err
 		}
 		for _, e := range list {
-			set[t.SubschemaName(e.Message)] = true
+			set[t.NameOf(e.Message)] = true
 		}
 		if !more {
 			break

@@ -130,7 +130,7 @@ func (c *Config) insert(ctx context.Context, p *plan, t *schema.Table, body sche
 }
 
 func (c *Config) put(ctx context.Context, p *plan, t *schema.Table, idOrKey string, body schema.Body, under *Under) (*Entity, error) {
-	old, err := c.find(ctx, t, idOrKey, nil)
+	old, err := c.find(ctx, t, idOrKey, nestedOnly(t, under))
 	if err != nil {
 		return nil, err
 	}
@@ -142,15 +142,36 @@ func (c *Config) put(ctx context.Context, p *plan, t *schema.Table, idOrKey stri
 	default:
 		delete(body, "id")
 	}
-	if !schema.IsID(idOrKey) {
-		t.SetEndpointKey(body, idOrKey)
+	if field := c.keyField(t, under); !schema.IsID(idOrKey) && field != "" {
+		body[field] = idOrKey
 	}
 	return c.insert(ctx, p, t, body, under, true)
+}
+
+// nestedOnly is the owner within which an entity's name is looked up when the name means
+// something only there. An entity found under another owner moves to this one.
+func nestedOnly(t *schema.Table, under *Under) *Under {
+	if f := t.Field(t.Key); f != nil && f.Unique {
+		return nil
+	}
+	return under
+}
+
+// keyField is the field that an address by name gives a value to.
+func (c *Config) keyField(t *schema.Table, under *Under) string {
+	if under == nil {
+		return t.Key
+	}
+	_, field, _ := t.NestedKey(under.Field, under.ID, "")
+	return field
 }
 
 // write adds the put of an entity to the plan, with what belongs to it.
 func (c *Config) write(ctx context.Context, p *plan, t *schema.Table, id string, m proto.Message, ifMatch *uint64, body schema.Body) (*Entity, error) {
 	if err := c.checker.Check(t.Kind, m); err != nil {
+		return nil, err
+	}
+	if err := c.checkProtocols(ctx, m); err != nil {
 		return nil, err
 	}
 	if err := c.planSNIs(ctx, p, t, id, body); err != nil {
@@ -166,7 +187,7 @@ func (c *Config) write(ctx context.Context, p *plan, t *schema.Table, id string,
 }
 
 func putOp(t *schema.Table, id string, m proto.Message) (store.Op, error) {
-	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	b, err := schema.Marshal(m)
 	if err != nil {
 		return store.Op{}, fmt.Errorf("encode %s %s: %w", t.Kind, id, err)
 	}
@@ -217,7 +238,7 @@ func (c *Config) removeReferrer(ctx context.Context, p *plan, e *Entity, r *stor
 		return fmt.Errorf("remove %s %s: no table for its referrer's kind %q", e.Table.Kind, e.ID, r.Kind)
 	}
 	if !rt.Field(r.Field).Cascade {
-		return schema.ReferencedBy(e.Table, rt)
+		return schema.ReferencedBy(rt.Kind, e.Table.Kind)
 	}
 	child, err := c.entity(rt, &r.Object)
 	if err != nil {
@@ -230,9 +251,9 @@ func (c *Config) removeReferrer(ctx context.Context, p *plan, e *Entity, r *stor
 func (c *Config) resolve(ctx context.Context, t *schema.Table, body schema.Body) error {
 	for _, f := range t.Foreign(body) {
 		parent := c.schema.Table(f.Kind)
-		o, err := c.store.Find(ctx, f.Kind, store.Key{Index: f.Key, Value: f.Value})
+		o, err := c.store.Find(ctx, f.Kind, store.Key(f.Lookup()))
 		if errors.Is(err, store.ErrNotFound) {
-			return schema.UnresolvedForeign(f)
+			return schema.UnresolvedForeign(f.Field, f.Key, f.Value, f.Kind)
 		}
 		if err != nil {
 			return c.fault(parent, nil, err)
@@ -253,11 +274,11 @@ func (c *Config) fault(t *schema.Table, m proto.Message, err error) error {
 	)
 	switch {
 	case errors.As(err, &unique):
-		return schema.UniqueViolation(c.schema.Table(unique.Kind), schema.Key(unique.Key))
+		return c.schema.Table(unique.Kind).UniqueViolation(schema.Key(unique.Key))
 	case errors.As(err, &reference):
-		return schema.MissingReference(schema.Ref(reference.Ref))
+		return schema.ForeignMissing(schema.Ref(reference.Ref))
 	case errors.As(err, &referenced):
-		return schema.ReferencedBy(c.schema.Table(referenced.Kind), c.schema.Table(referenced.ByKind))
+		return schema.ReferencedBy(referenced.ByKind, referenced.Kind)
 	case errors.As(err, &conflict) && conflict.Want == 0 && conflict.Kind != "":
 		return schema.PrimaryKeyViolation(conflict.ID)
 	case errors.As(err, &conflict):

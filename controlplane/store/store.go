@@ -57,6 +57,10 @@ type Commit struct {
 	Client    string  // agent that asked
 	RequestID string  // unique when not empty: a commit that is sent again is answered with the first one's revision
 	IfHead    *uint64 // when set, head must be this revision
+
+	// DryRun checks everything, also what only the database sees, and writes nothing: the
+	// revision returned is the one it would have been.
+	DryRun bool
 }
 
 // Revision is one committed number with its origin.
