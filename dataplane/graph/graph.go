@@ -1,21 +1,45 @@
 // Package graph compiles a snapshot into what the engine serves: routes with their filters
 // in order, upstreams, certificates, who is known.
 //
-// Apply is pure: no clock, no I/O, no lock. A graph is immutable; the next one shares with
-// it all that did not change. Enter at Apply.
+// It knows entities and what they mean together; it does not know where they come from, nor
+// HTTP. Compiler.Apply is pure: no clock, no I/O, no lock. A graph is immutable; the next
+// one shares with it all that did not change. Enter at Compiler.Apply, and at Check for a
+// configuration that nobody is to serve.
 package graph
 
 import (
-	"crypto/tls"
+	"time"
 
 	"github.com/sekifuda/sekifuda/dataplane/router"
+	"github.com/sekifuda/sekifuda/dataplane/router/hamt"
 	"github.com/sekifuda/sekifuda/dataplane/upstream"
 	"github.com/sekifuda/sekifuda/plugin"
 )
 
-// Graph is one compiled revision.
+// Graph is one compiled revision. A nil Graph is empty. It is safe for concurrent use.
 type Graph struct {
 	Revision uint64
+
+	now    func() time.Time
+	router *router.Router[*Endpoint]
+	global *Chain
+
+	routes       hamt.Map[*routeNode]
+	services     hamt.Map[*serviceNode]
+	upstreams    hamt.Map[*balancerNode]
+	targets      hamt.Map[*targetNode]
+	certificates hamt.Map[*certificateNode]
+	authorities  hamt.Map[*authorityNode]
+	snis         hamt.Map[*sniNode]
+	plugins      hamt.Map[*pluginNode]
+	consumers    hamt.Map[*consumerNode]
+	usernames    hamt.Map[string] // id by username
+	acls         hamt.Map[*aclNode]
+	credentials  map[string]*credentialTable // by kind; never changed in place
+
+	scopes hamt.Map[[]*pluginNode]      // plugins by route and service (scopeKey)
+	unique hamt.Map[string]             // id of who holds a unique value (uniqueKey)
+	links  hamt.Map[hamt.Map[struct{}]] // ids of those that depend on something (linkKey)
 }
 
 // Endpoint is a route as the engine serves it.
@@ -46,7 +70,8 @@ const (
 	GRPCS
 )
 
-// Chain is the filters of an endpoint, in the order in which requests pass them.
+// Chain is the filters of an endpoint, in the order in which requests pass them. Endpoints
+// with the same plugins share one.
 type Chain struct {
 	Steps []Step
 }
@@ -83,17 +108,65 @@ type Instance struct {
 	Run      plugin.Runner
 }
 
+// noSteps is the chain of a graph without plugins.
+var noSteps = &Chain{}
+
 // Match finds the endpoint of a request.
-func (g *Graph) Match(q *router.Request, m *router.Match[*Endpoint]) bool { panic("not yet") }
+func (g *Graph) Match(q *router.Request, m *router.Match[*Endpoint]) bool {
+	return g != nil && g.router.Match(q, m)
+}
 
-// Global is the chain of plugins without a scope: what runs when no route matched.
-func (g *Graph) Global() *Chain { panic("not yet") }
+// Global is the chain of plugins without a route or service: what runs when no route
+// matched. It is never nil.
+func (g *Graph) Global() *Chain {
+	if g == nil || g.global == nil {
+		return noSteps
+	}
+	return g.global
+}
 
-// Directory returns who is known at this revision.
-func (g *Graph) Directory() plugin.Directory { panic("not yet") }
+// Instances returns every instance of the graph, by its ID, for starting and stopping their
+// work. It walks all plugins; from graph to graph, Turnover tells what changed.
+func (g *Graph) Instances() map[string]*Instance {
+	all := map[string]*Instance{}
+	if g == nil {
+		return all
+	}
+	for id, p := range g.plugins.All() {
+		if p.instance != nil {
+			all[id] = p.instance
+		}
+	}
+	return all
+}
 
-// Certificate returns the certificate for a server name, or nil for the default one.
-func (g *Graph) Certificate(serverName string) *tls.Certificate { panic("not yet") }
-
-// Instances yields every instance of the graph, for starting and stopping their work.
-func (g *Graph) Instances() map[string]*Instance { panic("not yet") }
+// Turnover returns the instances that g has and prev has not, and those that only prev has.
+// It costs what changed between them.
+func (g *Graph) Turnover(prev *Graph) (begin, end []*Instance) {
+	var was, is hamt.Map[*pluginNode]
+	if prev != nil {
+		was = prev.plugins
+	}
+	if g != nil {
+		is = g.plugins
+	}
+	hamt.Diff(was, is, func(_ string, old, new *pluginNode, gone, come bool) {
+		var a, b *Instance
+		if gone {
+			a = old.instance
+		}
+		if come {
+			b = new.instance
+		}
+		if a == b {
+			return
+		}
+		if a != nil {
+			end = append(end, a)
+		}
+		if b != nil {
+			begin = append(begin, b)
+		}
+	})
+	return begin, end
+}

@@ -1,0 +1,39 @@
+package graph
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/sekifuda/sekifuda/plugin"
+)
+
+// Check compiles entities that belong together, for the control plane, before they are
+// stored: what a gate would refuse is refused at the desk. The error is a *Refusal. It has
+// no effect: filters are made on hosts that do nothing, and are not run.
+func Check(plugins *plugin.Set, entities []Change) error {
+	c := Compiler{Plugins: plugins}
+	_, err := c.Apply(nil, entities, 0)
+	return err
+}
+
+// Inert returns a host that does nothing, for filters that are only checked.
+func Inert(s plugin.Scope) plugin.Host { return inert{s} }
+
+type inert struct{ scope plugin.Scope }
+
+func (h inert) Logger() *slog.Logger                        { return slog.New(slog.DiscardHandler) }
+func (h inert) NodeID() string                              { return "" }
+func (h inert) Limiter(plugin.Rule) (plugin.Limiter, error) { return idle{}, nil }
+func (h inert) Metrics() plugin.Metrics                     { return idle{} }
+func (h inert) Scope() plugin.Scope                         { return h.scope }
+
+// idle counts nothing and admits everything.
+type idle struct{}
+
+func (idle) Take(_ func() context.Context, _ string, _ int64, d *plugin.Decision) error {
+	*d = plugin.Decision{Allowed: true}
+	return nil
+}
+
+func (idle) Observe(*plugin.Exchange, plugin.MetricSet) {}
+func (idle) Enable(plugin.MetricSet)                    {}

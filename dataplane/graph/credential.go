@@ -1,0 +1,223 @@
+package graph
+
+import (
+	"crypto/subtle"
+	"maps"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sekifuda/sekifuda/dataplane/router/hamt"
+	"github.com/sekifuda/sekifuda/plugin"
+	entityv1 "github.com/sekifuda/sekifuda/proto/sekifuda/entity/v1"
+)
+
+// credentialTable holds the credentials of one kind.
+type credentialTable struct {
+	byID  hamt.Map[*credential]
+	byKey hamt.Map[*credential] // the keys' hashes are seeded: who tries keys learns nothing
+}
+
+type credentialEditor struct {
+	byID  *hamt.Editor[*credential]
+	byKey *hamt.Editor[*credential]
+}
+
+// credential is what a request is recognised by, with the id of its consumer: the consumer
+// itself may be unknown.
+type credential struct {
+	plugin.Credential
+	consumer string
+}
+
+// credentialRead reads an entity of one kind: its consumer, the key that finds it, when it
+// expires (Unix seconds, 0: never), and what its plugin needs to verify a request. A kind
+// more is a line in readers and in kinds.
+type credentialRead struct {
+	consumer string
+	key      string
+	keyField string
+	expires  int64
+	secret   any
+}
+
+var readers = map[string]struct {
+	empty func() proto.Message
+	read  func(proto.Message) credentialRead
+}{
+	"keyauth_credentials": {
+		func() proto.Message { return &entityv1.KeyauthCredential{} },
+		func(m proto.Message) credentialRead {
+			c := m.(*entityv1.KeyauthCredential)
+			return credentialRead{c.GetConsumer(), c.GetKey(), "key", c.GetExpiresAt(), nil}
+		},
+	},
+	"basicauth_credentials": {
+		func() proto.Message { return &entityv1.BasicauthCredential{} },
+		func(m proto.Message) credentialRead {
+			c := m.(*entityv1.BasicauthCredential)
+			return credentialRead{c.GetConsumer(), c.GetUsername(), "username", 0, c}
+		},
+	},
+	"jwt_secrets": {
+		func() proto.Message { return &entityv1.JwtSecret{} },
+		func(m proto.Message) credentialRead {
+			c := m.(*entityv1.JwtSecret)
+			return credentialRead{c.GetConsumer(), c.GetKey(), "key", 0, c}
+		},
+	},
+	"hmacauth_credentials": {
+		func() proto.Message { return &entityv1.HmacauthCredential{} },
+		func(m proto.Message) credentialRead {
+			c := m.(*entityv1.HmacauthCredential)
+			return credentialRead{c.GetConsumer(), c.GetUsername(), "username", 0, c}
+		},
+	},
+}
+
+func (e *edit) credentialEditor(kind string) *credentialEditor {
+	t := e.credentials[kind]
+	if t == nil {
+		var was credentialTable
+		if p := e.prev.credentials[kind]; p != nil {
+			was = *p
+		}
+		t = &credentialEditor{byID: was.byID.Edit(), byKey: was.byKey.Edit()}
+		e.credentials[kind] = t
+	}
+	return t
+}
+
+func (e *edit) closeCredentials() map[string]*credentialTable {
+	if len(e.credentials) == 0 {
+		return e.prev.credentials
+	}
+	tables := maps.Clone(e.prev.credentials)
+	if tables == nil {
+		tables = map[string]*credentialTable{}
+	}
+	for kind, t := range e.credentials {
+		tables[kind] = &credentialTable{byID: t.byID.Map(), byKey: t.byKey.Map()}
+	}
+	return tables
+}
+
+func takeCredential(e *edit, c *Change) {
+	t := e.credentialEditor(c.Kind)
+	old, ok := t.byID.Get(c.ID)
+	if !ok {
+		return
+	}
+	t.byID.Delete(c.ID)
+	t.byKey.Delete(old.Key)
+	e.draft(old.consumer).remove(credentialName{c.Kind, c.ID})
+}
+
+func putCredential(e *edit, c *Change) {
+	r := readers[c.Kind]
+	m := r.empty()
+	if !e.decode(c, m) {
+		return
+	}
+	read := r.read(m)
+	t := e.credentialEditor(c.Kind)
+	switch holder, taken := t.byKey.Get(read.key); {
+	case read.consumer == "":
+		e.refuse(c.Kind, c.ID, "consumer", "required field missing")
+		return
+	case read.key == "":
+		e.refuse(c.Kind, c.ID, read.keyField, "required field missing")
+		return
+	case taken && holder.ID != c.ID:
+		e.refuse(c.Kind, c.ID, read.keyField, "is already taken by "+c.Kind+"/"+holder.ID)
+		return
+	}
+	n := newCredential(c.Kind, c.ID, read)
+	t.byID.Set(n.ID, n)
+	t.byKey.Set(n.Key, n)
+	e.draft(n.consumer).add(credentialName{n.Kind, n.ID})
+}
+
+// newCredential keeps the three texts in one piece of memory: there may be millions.
+func newCredential(kind, id string, read credentialRead) *credential {
+	text := strings.Join([]string{id, read.key, read.consumer}, "")
+	n := &credential{
+		Credential: plugin.Credential{
+			Kind:   kind,
+			ID:     text[:len(id)],
+			Key:    text[len(id) : len(id)+len(read.key)],
+			Secret: read.secret,
+		},
+		consumer: text[len(id)+len(read.key):],
+	}
+	if read.expires != 0 {
+		n.Expires = time.Unix(read.expires, 0)
+	}
+	return n
+}
+
+// bind gives a credential its consumer. The one that an older graph serves is not changed.
+func (e *edit) bind(name credentialName, consumer *plugin.Consumer) {
+	t := e.credentialEditor(name.kind)
+	old, ok := t.byID.Get(name.id)
+	if !ok || old.Consumer == consumer {
+		return
+	}
+	next := *old
+	next.Consumer = consumer
+	t.byID.Set(next.ID, &next)
+	t.byKey.Set(next.Key, &next)
+}
+
+// directory is a graph as filters see it.
+type directory Graph
+
+// nobody is the directory of an empty graph.
+var nobody = (*directory)(&Graph{})
+
+// Directory returns who is known at this revision. Its methods do not allocate or block.
+func (g *Graph) Directory() plugin.Directory {
+	if g == nil {
+		return nobody
+	}
+	return (*directory)(g)
+}
+
+// Credential returns the credential of a kind that key finds, or nil if there is none, if it
+// has expired, or if its consumer is not known.
+func (d *directory) Credential(kind, key string) *plugin.Credential {
+	t := d.credentials[kind]
+	if t == nil {
+		return nil
+	}
+	c, ok := t.byKey.GetFunc(key, sameSecret)
+	if !ok || c.Consumer == nil {
+		return nil
+	}
+	if !c.Expires.IsZero() && !d.now().Before(c.Expires) {
+		return nil
+	}
+	return &c.Credential
+}
+
+// sameSecret takes the same time for every wrong key of one length.
+func sameSecret(stored, key string) bool {
+	if len(stored) != len(key) {
+		return false
+	}
+	return subtle.ConstantTimeCompare([]byte(stored), []byte(key)) == 1
+}
+
+// Consumer returns the consumer of that id or username, or nil.
+func (d *directory) Consumer(idOrName string) *plugin.Consumer {
+	if n, ok := d.consumers.Get(idOrName); ok && n.consumer != nil {
+		return n.consumer
+	}
+	id, ok := d.usernames.Get(idOrName)
+	if !ok {
+		return nil
+	}
+	n, _ := d.consumers.Get(id)
+	return n.consumer
+}

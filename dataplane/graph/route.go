@@ -1,0 +1,164 @@
+package graph
+
+import (
+	"errors"
+
+	"github.com/sekifuda/sekifuda/dataplane/router"
+	"github.com/sekifuda/sekifuda/plugin"
+	entityv1 "github.com/sekifuda/sekifuda/proto/sekifuda/entity/v1"
+)
+
+// routeNode is a route entity with the endpoint made of it.
+type routeNode struct {
+	match    *router.Route
+	service  string // id, "" for none
+	base     Endpoint
+	endpoint *Endpoint // nil while the route is left out: its service is disabled
+}
+
+func takeRoute(e *edit, c *Change) {
+	old, ok := e.routes.Get(c.ID)
+	if !ok {
+		return
+	}
+	if old.service != "" {
+		e.unlink(routesOfService, old.service, c.ID)
+	}
+	e.routes.Delete(c.ID)
+	e.staleRoutes[c.ID] = true
+}
+
+func putRoute(e *edit, c *Change) {
+	m := &entityv1.Route{}
+	if !e.decode(c, m) {
+		return
+	}
+	n := &routeNode{
+		service: m.GetService(),
+		match: &router.Route{
+			ID:            c.ID,
+			Protocols:     m.Protocols,
+			Methods:       m.Methods,
+			Hosts:         m.Hosts,
+			Paths:         m.Paths,
+			SNIs:          m.Snis,
+			RegexPriority: m.GetRegexPriority(),
+			StripPath:     or(m.StripPath, true),
+			CreatedAt:     m.GetCreatedAt(),
+		},
+		base: Endpoint{
+			Route:             &plugin.Route{ID: c.ID, Name: m.GetName(), JSON: routeJSON(m), Tags: m.Tags},
+			Protocols:         protocolsOf(m.Protocols),
+			RedirectStatus:    int(or(m.HttpsRedirectStatusCode, 426)),
+			StripPath:         or(m.StripPath, true),
+			PreserveHost:      m.GetPreserveHost(),
+			RequestBuffering:  or(m.RequestBuffering, true),
+			ResponseBuffering: or(m.ResponseBuffering, true),
+		},
+	}
+	if len(m.Headers) > 0 {
+		n.match.Headers = make(map[string][]string, len(m.Headers))
+		for name, values := range m.Headers {
+			n.match.Headers[name] = values.GetValues()
+		}
+	}
+	if err := router.Check(n.match); err != nil {
+		e.refuseRoute(c, err)
+		return
+	}
+	e.routes.Set(c.ID, n)
+	e.staleRoutes[c.ID] = true
+	if n.service != "" {
+		e.link(routesOfService, n.service, c.ID)
+	}
+}
+
+func (e *edit) refuseRoute(c *Change, err error) {
+	var re *router.RouteError
+	if errors.As(err, &re) {
+		e.refuse(c.Kind, c.ID, re.Field, re.Value+": "+re.Err.Error())
+		return
+	}
+	e.refuse(c.Kind, c.ID, "", err.Error())
+}
+
+func protocolsOf(list []string) Protocols {
+	if len(list) == 0 {
+		return HTTP | HTTPS
+	}
+	var p Protocols
+	for _, name := range list {
+		switch name {
+		case "http":
+			p |= HTTP
+		case "https":
+			p |= HTTPS
+		case "grpc":
+			p |= GRPC
+		case "grpcs":
+			p |= GRPCS
+		}
+	}
+	return p
+}
+
+// or returns what a field says, or Kong's default for one that says nothing.
+func or[T any](field *T, byDefault T) T {
+	if field == nil {
+		return byDefault
+	}
+	return *field
+}
+
+// checkRoutes refuses routes to services that are not there.
+func (e *edit) checkRoutes() {
+	for id := range e.staleRoutes {
+		n, ok := e.routes.Get(id)
+		if !ok || n.service == "" {
+			continue
+		}
+		if _, ok := e.services.Get(n.service); !ok {
+			e.refuse("routes", id, "service", "services/"+n.service+" does not exist")
+		}
+	}
+}
+
+// resolveRoutes makes the endpoints of stale routes, and tells the router.
+func (e *edit) resolveRoutes() {
+	for _, id := range sorted(e.staleRoutes) {
+		n, ok := e.routes.Get(id)
+		if !ok {
+			e.routing = append(e.routing, router.Change[*Endpoint]{ID: id})
+			continue
+		}
+		ep := e.endpoint(n)
+		if ep != nil && n.endpoint != nil && *ep == *n.endpoint {
+			continue
+		}
+		next := *n
+		next.endpoint = ep
+		e.routes.Set(id, &next)
+		change := router.Change[*Endpoint]{ID: id, Value: ep}
+		if ep != nil {
+			change.Route = n.match
+		}
+		e.routing = append(e.routing, change)
+	}
+}
+
+// endpoint returns nil for a route that is not served.
+func (e *edit) endpoint(n *routeNode) *Endpoint {
+	if n.base.Protocols == 0 {
+		return nil // a stream route
+	}
+	ep := n.base
+	if n.service != "" {
+		s, _ := e.services.Get(n.service)
+		if !s.enabled {
+			return nil
+		}
+		ep.Service, ep.Upstream, ep.ServicePath = s.service, s.upstream, s.entity.GetPath()
+	}
+	ep.Chain = e.chain(n.base.Route.ID, n.service)
+	return &ep
+}
