@@ -80,33 +80,33 @@ func beyondRE2(err error) bool {
 	return false
 }
 
-// pcreText words an error as PCRE2 does, where the two can be told to mean the same.
+// pcreText words an error as nginx does with PCRE2, where the two engines mean the same.
 func pcreText(re string, err error) string {
 	var bad *syntax.Error
 	if !errors.As(err, &bad) {
 		return err.Error()
 	}
 	at := len(re)
-	if i := strings.Index(re, bad.Expr); i >= 0 && bad.Expr != re {
-		at = i
-	}
 	text := bad.Code.String()
 	switch bad.Code {
 	case syntax.ErrMissingParen:
-		text, at = "missing closing parenthesis", len(re)
+		text = "missing closing parenthesis"
 	case syntax.ErrUnexpectedParen:
 		text, at = "unmatched closing parenthesis", unmatchedParen(re)
 	case syntax.ErrMissingBracket:
-		text, at = "missing terminating ] for character class", len(re)
+		text = "missing terminating ] for character class"
 	case syntax.ErrMissingRepeatArgument:
 		text = "quantifier does not follow a repeatable item"
+		at = max(strings.Index(re, bad.Expr), 0)
 	case syntax.ErrTrailingBackslash:
-		text, at = `\ at end of pattern`, len(re)
+		text = `\ at end of pattern`
 	case syntax.ErrInvalidCharRange:
 		text = "range out of order in character class"
 	}
-	// Kong compiles the pattern behind an anchor, which counts.
-	return fmt.Sprintf("%s (pattern offset: %d)", text, at+1)
+	if at < len(re) {
+		return fmt.Sprintf("pcre2_compile() failed: %s in \"%s\" at \"%s\"", text, re, re[at:])
+	}
+	return fmt.Sprintf("pcre2_compile() failed: %s in \"%s\"", text, re)
 }
 
 // unmatchedParen returns the offset of the first ")" that closes nothing.

@@ -8,7 +8,7 @@ import (
 
 // Address is a host as a client wrote it, taken apart.
 type Address struct {
-	Host string // name, IPv4 or full IPv6 without brackets
+	Host string // name, IPv4, or IPv6 with all its digits and without brackets
 	Port int    // 0 when none was written
 	IP   bool
 }
@@ -105,7 +105,7 @@ func parseV6(s string) (a Address, ok, badPort bool) {
 	if err != nil || !ip.Is6() || ip.Zone() != "" {
 		return Address{}, false, false
 	}
-	return Address{Host: ip.String(), Port: port, IP: true}, true, false
+	return Address{Host: ip.StringExpanded(), Port: port, IP: true}, true, false
 }
 
 // validName checks a host's labels: letters, digits, "-" and "_", no "-" at their ends. One
