@@ -15,7 +15,11 @@ type history struct {
 	bytes  int                  // what recent holds beyond its first
 	wanted []uint64             // revisions to keep beyond the bounds
 	kept   map[uint64]*snapshot.Snapshot
+	former []uint64 // kept, no longer wanted, oldest first: nodes are on their way from there
 }
+
+// maxFormer is how many releases in a row nodes may still be coming from.
+const maxFormer = 16
 
 func (h *history) head() *snapshot.Snapshot {
 	if len(h.recent) == 0 {
@@ -30,7 +34,7 @@ func (h *history) follows(s *snapshot.Snapshot) bool {
 }
 
 func (h *history) reset(s *snapshot.Snapshot) {
-	h.recent, h.bytes, h.kept = []*snapshot.Snapshot{s}, 0, nil
+	h.recent, h.bytes, h.kept, h.former = []*snapshot.Snapshot{s}, 0, nil, nil
 }
 
 func (h *history) push(s *snapshot.Snapshot) {
@@ -41,7 +45,7 @@ func (h *history) push(s *snapshot.Snapshot) {
 		h.recent[0] = nil // or the array behind recent would hold it
 		h.recent = h.recent[1:]
 		h.bytes -= h.recent[0].Added()
-		if slices.Contains(h.wanted, oldest.Rev()) {
+		if h.wants(oldest.Rev()) {
 			h.retain(oldest)
 		}
 	}
@@ -56,12 +60,23 @@ func (h *history) retain(s *snapshot.Snapshot) {
 
 // keep replaces the revisions to keep; what is gone already does not come back.
 func (h *history) keep(revs []uint64) {
-	h.wanted = slices.Clone(revs)
-	for rev := range h.kept {
+	for _, rev := range h.wanted {
 		if !slices.Contains(revs, rev) {
+			h.former = append(h.former, rev)
+		}
+	}
+	h.wanted = slices.Clone(revs)
+	h.former = slices.DeleteFunc(h.former, func(rev uint64) bool { return slices.Contains(revs, rev) })
+	h.former = h.former[max(0, len(h.former)-maxFormer):]
+	for rev := range h.kept {
+		if !h.wants(rev) {
 			delete(h.kept, rev)
 		}
 	}
+}
+
+func (h *history) wants(rev uint64) bool {
+	return slices.Contains(h.wanted, rev) || slices.Contains(h.former, rev)
 }
 
 func (h *history) at(rev uint64) *snapshot.Snapshot {

@@ -92,10 +92,14 @@ func newFull(v snapshot.View, chunk int) *full {
 }
 
 // lead returns the chunks from nothing to a view, and how many bytes of them are not f's. It
-// is false when too much of what fresh nodes would get is out of date.
+// is false when too much of what fresh nodes would get is out of date, and for a set of one
+// chunk, which is as quick to encode anew.
 func (f *full) lead(to snapshot.View, chunk int) (chunks [][]byte, size int, ok bool) {
 	if f.view == to {
 		return f.chunks, 0, true
+	}
+	if len(f.chunks) == 1 {
+		return nil, 0, false
 	}
 	rest, size := encodeDiff(f.view, to, chunk)
 	return append(f.chunks[:len(f.chunks):len(f.chunks)], rest...), size, size <= f.size/4+64<<10
