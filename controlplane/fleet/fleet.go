@@ -1,0 +1,224 @@
+// Package fleet keeps what is known of nodes: who they are, whether they are connected, what
+// they run, were sent and refused, and who waits for them to enforce a revision.
+//
+// It knows positions and reports. It does not know configuration, streams, or what a node's
+// target should be; it is told. What it keeps is in memory and bounded: a node that is back
+// tells it all again. Enter at New.
+package fleet
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	feedv1 "github.com/sekifuda/sekifuda/proto/sekifuda/feed/v1"
+)
+
+// maxNodes bounds what is remembered, ten times the fleet that a replica is made for. Past
+// it the node that was gone the longest is forgotten.
+const maxNodes = 10_000
+
+// Node is one node as last seen.
+type Node struct {
+	ID       string
+	Group    string
+	Hostname string
+	IP       string
+	Version  string
+	Labels   map[string]string
+
+	Connected bool
+	LastSeen  time.Time
+	Running   feedv1.Pos // zero: nothing, or it has not said yet
+	Target    feedv1.Pos // last sent
+	Refusal   *feedv1.Refusal
+	Reason    string // of Refusal, in the node's words
+
+	// Of its last report.
+	SnapshotOnDisk bool
+	Skew           time.Duration // its clock minus ours, not counting the way
+	Window         uint64
+	Stats          []*feedv1.RevisionStats
+}
+
+// member is a node and which of its streams speaks for it.
+type member struct {
+	Node
+	stream int64
+	held   bool
+}
+
+// Fleet is all nodes seen by this replica. All methods may be called concurrently, and none
+// waits but those that say so.
+type Fleet struct {
+	now func() time.Time
+
+	mu      sync.Mutex
+	nodes   map[string]*member
+	streams map[int64]string // stream to node id
+	epoch   string           // "": any
+	held    func(group, id string) bool
+	waiters map[*waiter]struct{}
+	watches map[*Watch]struct{}
+}
+
+// New returns an empty fleet; now nil means time.Now.
+func New(now func() time.Time) *Fleet {
+	if now == nil {
+		now = time.Now
+	}
+	return &Fleet{
+		now: now, nodes: make(map[string]*member), streams: make(map[int64]string),
+		waiters: make(map[*waiter]struct{}), watches: make(map[*Watch]struct{}),
+	}
+}
+
+// Connected notes a node's new stream, which speaks for it from now on.
+func (f *Fleet) Connected(stream int64, n Node) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.streams[stream] = n.ID
+	f.room(n.ID)
+	f.change(n.ID, func(m *member) {
+		m.stream, m.Connected = stream, true
+		m.ID, m.Group, m.Hostname, m.IP = n.ID, n.Group, n.Hostname, n.IP
+		m.Version, m.Labels = n.Version, maps.Clone(n.Labels)
+		m.Running = feedv1.Pos{} // until it says so: it may have lost its disk
+		m.held = f.held != nil && f.held(n.Group, n.ID)
+	})
+}
+
+// Disconnected notes the end of a stream. A node that came back by another one stays.
+func (f *Fleet) Disconnected(stream int64) {
+	f.by(stream, func(m *member) { m.Connected = false })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.streams, stream)
+}
+
+// Offered notes that a node is being sent a move.
+func (f *Fleet) Offered(stream int64, to feedv1.Pos) {
+	f.by(stream, func(m *member) { m.Target = to })
+}
+
+// Enforced notes what a node runs.
+func (f *Fleet) Enforced(stream int64, at feedv1.Pos) {
+	f.by(stream, func(m *member) {
+		m.Running = at
+		if at == m.Target {
+			m.Refusal, m.Reason = nil, ""
+		}
+	})
+}
+
+// Refused notes that a node goes on with what it runs.
+func (f *Fleet) Refused(stream int64, r *feedv1.Refusal, reason string) {
+	running, err := feedv1.PosOf(r.GetRunning())
+	f.by(stream, func(m *member) {
+		m.Refusal, m.Reason = r, reason
+		if err == nil {
+			m.Running = running
+		}
+	})
+}
+
+// Follow says which history revisions are counted in, and which nodes' staged track does not
+// follow head, now and when they connect. Nodes of another history enforce nothing of it.
+func (f *Fleet) Follow(epoch string, held func(group, id string) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.held = held
+	if f.epoch != epoch {
+		f.epoch = epoch
+		for w := range f.waiters {
+			w.recount(f)
+		}
+	}
+	for id, m := range f.nodes {
+		if h := held(m.Group, id); h != m.held {
+			f.change(id, func(m *member) { m.held = h })
+		}
+	}
+}
+
+// Nodes returns all nodes, ascending by id.
+func (f *Fleet) Nodes() []Node {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := make([]Node, 0, len(f.nodes))
+	for _, m := range f.nodes {
+		all = append(all, m.Node)
+	}
+	slices.SortFunc(all, func(a, b Node) int { return cmp.Compare(a.ID, b.ID) })
+	return all
+}
+
+// Node returns one node.
+func (f *Fleet) Node(id string) (Node, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m := f.nodes[id]; m != nil {
+		return m.Node, true
+	}
+	return Node{}, false
+}
+
+// Forget drops nodes that were last seen before t and are not connected.
+func (f *Fleet) Forget(t time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, m := range f.nodes {
+		if !m.Connected && m.LastSeen.Before(t) {
+			delete(f.nodes, id)
+		}
+	}
+}
+
+// by changes the node that a stream speaks for, if it still does.
+func (f *Fleet) by(stream int64, do func(*member)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	id, ok := f.streams[stream]
+	if !ok {
+		return
+	}
+	if m := f.nodes[id]; m != nil && m.stream == stream {
+		f.change(id, do)
+	}
+}
+
+// change is the one place where a node changes: whoever waits or watches is told.
+func (f *Fleet) change(id string, do func(*member)) {
+	m := f.nodes[id]
+	if m == nil {
+		m = &member{Node: Node{ID: id}}
+		f.nodes[id] = m
+	}
+	before := *m
+	do(m)
+	m.LastSeen = f.now()
+	for w := range f.waiters {
+		w.change(&before, m)
+	}
+	for w := range f.watches {
+		w.note(id)
+	}
+}
+
+// room makes place for one more node.
+func (f *Fleet) room(id string) {
+	if f.nodes[id] != nil || len(f.nodes) < maxNodes {
+		return
+	}
+	var oldest *member
+	for _, m := range f.nodes {
+		if !m.Connected && (oldest == nil || m.LastSeen.Before(oldest.LastSeen)) {
+			oldest = m
+		}
+	}
+	if oldest != nil { // all connected: streams are bounded elsewhere
+		delete(f.nodes, oldest.ID)
+	}
+}

@@ -1,0 +1,81 @@
+package fleet
+
+import (
+	"errors"
+	"io"
+	"maps"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	feedv1 "github.com/sekifuda/sekifuda/proto/sekifuda/feed/v1"
+)
+
+// reportEvery is what nodes are asked for: the window that release gates look at.
+const reportEvery = 10 * time.Second
+
+// Bounds of one report; a node serves a handful of revisions in a window.
+const (
+	maxStats  = 64
+	maxLabels = 64
+)
+
+// Reports serves feedv1.NodeService into a fleet.
+type Reports struct {
+	feedv1.UnimplementedNodeServiceServer
+	fleet *Fleet
+}
+
+// NewReports returns the service that feeds f.
+func NewReports(f *Fleet) *Reports { return &Reports{fleet: f} }
+
+// Report takes in one node's reports until its stream ends. A node must be known by its
+// configuration stream first.
+func (r *Reports) Report(s feedv1.NodeService_ReportServer) error {
+	every := uint32(reportEvery / time.Millisecond)
+	if err := s.Send(&feedv1.ReportResponse{Directive: &feedv1.ReportResponse_ReportEveryMs{ReportEveryMs: every}}); err != nil {
+		return err
+	}
+	for id := ""; ; {
+		q, err := s.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if id != "" && q.GetNodeId() != id {
+			return status.Errorf(codes.InvalidArgument, "node_id changed from %q to %q", id, q.GetNodeId())
+		}
+		id = q.GetNodeId()
+		if err := r.fleet.report(q); err != nil {
+			return err
+		}
+	}
+}
+
+func (f *Fleet) report(q *feedv1.ReportRequest) error {
+	if len(q.GetStats()) > maxStats || len(q.GetLabels()) > maxLabels {
+		return status.Errorf(codes.InvalidArgument, "report has more than %d stats or %d labels", maxStats, maxLabels)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.nodes[q.GetNodeId()] == nil {
+		return status.Errorf(codes.FailedPrecondition, "node_id: %q has no configuration stream here", q.GetNodeId())
+	}
+	f.change(q.GetNodeId(), func(m *member) {
+		m.SnapshotOnDisk, m.Window, m.Stats = q.GetSnapshotOnDisk(), q.GetWindow(), q.GetStats()
+		if q.GetHostname() != "" {
+			m.Hostname = q.GetHostname()
+		}
+		if len(q.GetLabels()) > 0 {
+			m.Labels = maps.Clone(q.GetLabels())
+		}
+		if t := q.GetNodeTime(); t.IsValid() {
+			m.Skew = t.AsTime().Sub(f.now())
+		}
+		// What the node runs is taken from its configuration stream alone: reports are late.
+	})
+	return nil
+}
