@@ -54,8 +54,7 @@ func compileEntry(s string) (entry, error) {
 	if _, err := regexp.Compile(s); err != nil {
 		return entry{}, fmt.Errorf("config.origins: '%s' is not a valid regex: %w", s, err)
 	}
-	body := strings.TrimSuffix(strings.TrimPrefix(s, "^"), "$")
-	re, err := regexp.Compile(`\A(?:` + body + `)\z`)
+	re, err := regexp.Compile(`\A(?:` + s + `)\z`)
 	if err != nil {
 		return entry{}, fmt.Errorf("config.origins: '%s' cannot be held against a whole origin: %w", s, err)
 	}

@@ -1,0 +1,86 @@
+// Package ratelimiting refuses requests above a number per second, minute, hour, day, month
+// or year.
+//
+// It knows who is counted together and what to tell the client; the counting itself is the
+// gate's limiter. Enter at Definition.
+package ratelimiting
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/sekifuda/sekifuda/plugin"
+)
+
+// Definition is inert; plugin.Load reads its options at start.
+var Definition = plugin.Define(New)
+
+const (
+	defaultMessage = "API rate limit exceeded"
+	nobody         = "00000000-0000-0000-0000-000000000000"
+)
+
+// New asks the gate for the counters of the configuration's scope. Two configurations of one
+// route and service count together, as Kong's keys do.
+func New(c *Config, h plugin.Host) (plugin.Filter, error) {
+	windows, err := compile(c)
+	if err != nil {
+		return nil, err
+	}
+	by, err := identify(c)
+	if err != nil {
+		return nil, err
+	}
+	store, err := place(c)
+	if err != nil {
+		return nil, err
+	}
+	rule := plugin.Rule{
+		ID:            ruleID(h.Scope()),
+		Redis:         store,
+		FaultTolerant: c.FaultTolerant == nil || c.GetFaultTolerant(),
+	}
+	for _, w := range windows {
+		rule.Windows = append(rule.Windows, w.Window)
+	}
+	limiter, err := h.Limiter(rule)
+	if err != nil {
+		return nil, fmt.Errorf("config.policy: %w", err)
+	}
+	f := &filter{
+		limiter: limiter, windows: windows, identifier: by, log: h.Logger(),
+		silent: c.GetHideClientHeaders(), status: http.StatusTooManyRequests, message: defaultMessage,
+	}
+	if c.ErrorCode != nil {
+		f.status = int(c.GetErrorCode())
+	}
+	if c.ErrorMessage != nil {
+		f.message = c.GetErrorMessage()
+	}
+	return f, nil
+}
+
+func ruleID(s plugin.Scope) string {
+	route, service := s.RouteID, s.ServiceID
+	if route == "" {
+		route = nobody
+	}
+	if service == "" {
+		service = nobody
+	}
+	return "ratelimit:" + route + ":" + service
+}
+
+// place says where counts are kept. The policy cluster, Kong's counters in PostgreSQL, means
+// the gate's own shared store here: it is what a gate without a database has.
+func place(c *Config) (*plugin.Redis, error) {
+	switch c.GetPolicy() {
+	case "", "local":
+		return nil, nil
+	case "cluster":
+		return &plugin.Redis{}, nil
+	case "redis":
+		return redis(c.GetRedis())
+	}
+	return nil, fmt.Errorf("config.policy: unknown policy %q", c.GetPolicy())
+}
