@@ -163,6 +163,15 @@ func (c *Config) PluginsInUse(ctx context.Context) ([]string, error) {
 	return slices.Sorted(maps.Keys(set)), nil
 }
 
+// Counts returns how many entities there are of each kind.
+func (c *Config) Counts(ctx context.Context) (map[string]int, error) {
+	n, err := c.store.Count(ctx)
+	if err != nil {
+		return nil, c.fault(nil, nil, err)
+	}
+	return n, nil
+}
+
 // Validate checks a body as an insertion would, without the database.
 func (c *Config) Validate(t *schema.Table, body schema.Body) error {
 	return t.Validate(body, c.now())

@@ -154,6 +154,9 @@ type Store interface {
 	// List returns one page of objects.
 	List(ctx context.Context, q Query) ([]Object, error)
 
+	// Count returns how many objects there are of each kind.
+	Count(ctx context.Context) (map[string]int, error)
+
 	// Referrers returns up to limit objects that refer to (kind, id), each with the
 	// reference by which it does, ascending by (kind, id).
 	Referrers(ctx context.Context, kind, id string, limit int) ([]Referrer, error)

@@ -1,0 +1,353 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/sekifuda/sekifuda/controlplane"
+	"github.com/sekifuda/sekifuda/dataplane"
+	"github.com/sekifuda/sekifuda/model/schema"
+	"github.com/sekifuda/sekifuda/plugin"
+)
+
+// process is what all planes of one process share.
+type process struct {
+	commonSettings
+	call    *call
+	log     *slog.Logger
+	level   *logLevel
+	plugins *plugin.Set
+	schema  *schema.Schema
+	opened  []address
+	all     []net.Listener
+}
+
+// address is one line of what the process prints about itself.
+type address struct{ name, url string }
+
+func (c *call) process(s commonSettings) (*process, error) {
+	level, err := newLogLevel(s.logLevel)
+	if err != nil {
+		return nil, err
+	}
+	log, err := newLogger(c.err, s.logFormat, level)
+	if err != nil {
+		return nil, err
+	}
+	plugins, tables, err := build()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(s.dataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("--data-dir: %w", err)
+	}
+	return &process{commonSettings: s, call: c, log: log, level: level, plugins: plugins, schema: tables}, nil
+}
+
+// open opens a listener and notes its address for the screen.
+func (p *process) open(name, scheme, flagName, addr string) (net.Listener, error) {
+	l, err := listen(name, flagName, addr)
+	if err != nil || l == nil {
+		return nil, err
+	}
+	p.all = append(p.all, l)
+	p.opened = append(p.opened, address{name, scheme + "://" + reachable(l.Addr().String())})
+	return l, nil
+}
+
+// reachable is an address by which this machine reaches a listener.
+func reachable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// close closes what was opened, when the process cannot start after all.
+func (p *process) close() {
+	for _, l := range p.all {
+		_ = l.Close() // it may be served already
+	}
+}
+
+// announce prints the addresses; "Ready" ends them.
+func (p *process) announce(what string) {
+	fmt.Fprintf(p.call.out, "Sekifuda %s: %s\n", version, what)
+	for _, a := range p.opened {
+		fmt.Fprintf(p.call.out, "  %-12s %s\n", a.name, a.url)
+	}
+	fmt.Fprintln(p.call.out, "Ready. Ctrl-C stops it; nothing that was written is lost.")
+}
+
+// runAll is both planes in one process, over the same stream as in a fleet.
+func runAll(ctx context.Context, c *call) error {
+	f := c.flags("[FLAGS]")
+	var common commonSettings
+	var office officeSettings
+	var gate gateSettings
+	common.flags(f, "./.seki")
+	office.flags(f, "off")
+	gate.flags(f)
+	if err := parsePlane(f); err != nil {
+		return err
+	}
+	if err := office.check(); err != nil {
+		return err
+	}
+	p, err := c.process(common)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	feed := bufconn.Listen(1 << 20)
+	dp, err := p.gate(ctx, &gate, "passthrough:///in-process", grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+		return feed.DialContext(ctx)
+	}))
+	if err != nil {
+		return err
+	}
+	cp, closeStore, err := p.office(ctx, &office, dp, feed)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	if err := p.status(dp.Ready, dp.Metrics()); err != nil {
+		return err
+	}
+	p.announce("both planes in one process")
+	return p.run(ctx, cp, dp)
+}
+
+func runControlPlane(ctx context.Context, c *call) error {
+	f := c.flags("[FLAGS]")
+	var common commonSettings
+	var office officeSettings
+	common.flags(f, "./.seki-controlplane")
+	office.flags(f, "0.0.0.0:8005")
+	if err := parsePlane(f); err != nil {
+		return err
+	}
+	if err := office.check(); err != nil {
+		return err
+	}
+	p, err := c.process(common)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	cp, closeStore, err := p.office(ctx, &office, nil)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	if err := p.status(func() error {
+		if !cp.Ready() {
+			return errors.New("no revision is published yet")
+		}
+		return nil
+	}, nil); err != nil {
+		return err
+	}
+	p.announce("control plane")
+	return p.run(ctx, cp, nil)
+}
+
+func runDataPlane(ctx context.Context, c *call) error {
+	f := c.flags("--control-plane ADDRESS [FLAGS]")
+	var common commonSettings
+	var gate gateSettings
+	common.flags(f, "./.seki-dataplane")
+	gate.flags(f)
+	target := f.String("control-plane", "", "address of the control plane's feed")
+	feedInsecure := f.Bool("feed-insecure", false, "feed without TLS and tokens, on loopback only")
+	if err := parsePlane(f); err != nil {
+		return err
+	}
+	switch {
+	case *target == "":
+		return errNoControlPlane
+	case !*feedInsecure:
+		return errors.New("nodes cannot enrol with certificates yet: say --feed-insecure, with a control plane on loopback")
+	case !onLoopback(*target):
+		return fmt.Errorf("--feed-insecure is for loopback only, not for --control-plane %s", *target)
+	}
+	p, err := c.process(common)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	dp, err := p.gate(ctx, &gate, *target)
+	if err != nil {
+		return err
+	}
+	if err := p.status(dp.Ready, dp.Metrics()); err != nil {
+		return err
+	}
+	p.announce("node " + dp.NodeID())
+	return p.run(ctx, nil, dp)
+}
+
+// parsePlane parses a plane's flags, which takes no arguments.
+func parsePlane(f *flags) error {
+	if err := f.parse(); err != nil {
+		return err
+	}
+	if f.NArg() != 0 {
+		fmt.Fprintf(f.c.err, "seki %s takes no arguments, got %q\n", f.c.name, strings.Join(f.Args(), " "))
+		return errUsage
+	}
+	return nil
+}
+
+// gate makes the data plane.
+func (p *process) gate(ctx context.Context, s *gateSettings, target string, dial ...grpc.DialOption) (*dataplane.DataPlane, error) {
+	labels, err := parseLabels(s.labels)
+	if err != nil {
+		return nil, err
+	}
+	trusted, err := parsePrefixes(s.trustedIPs)
+	if err != nil {
+		return nil, err
+	}
+	proxy, err := p.open("proxy", "http", "proxy-listen", s.proxyListen)
+	if err != nil {
+		return nil, err
+	}
+	secure, err := p.open("proxy TLS", "https", "proxy-tls-listen", s.proxyTLSListen)
+	if err != nil {
+		return nil, err
+	}
+	dial = append(dial, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	return dataplane.New(ctx, dataplane.Options{
+		ControlPlane: target, Dial: dial, NodeID: s.nodeID, Labels: labels, Version: version, DataDir: p.dataDir,
+		Plugins: p.plugins, Proxy: proxy, ProxyTLS: secure, RedisURL: s.redisURL, TrustedIPs: trusted,
+		HeaderTimeout: s.headerTimeout, BodyTimeout: s.bodyTimeout, IdleTimeout: s.idleTimeout,
+		MaxHeaderBytes: s.maxHeader, MaxBodyBytes: s.maxBody, DrainTimeout: s.drainTimeout, Log: p.log, Now: time.Now,
+	})
+}
+
+// office makes the control plane; dp is the node in the same process, if there is one.
+func (p *process) office(ctx context.Context, s *officeSettings, dp *dataplane.DataPlane, feeds ...net.Listener) (*controlplane.ControlPlane, func(), error) {
+	o := controlplane.Options{
+		Schema: p.schema, Plugins: p.plugins, Checker: checker{p.plugins, p.schema}, Version: version, Log: p.log, Now: time.Now, Feeds: feeds,
+	}
+	nodeID, err := p.nodeID()
+	if err != nil {
+		return nil, nil, err
+	}
+	o.Node = &node{id: nodeID, level: p.level, gate: dp, settings: s}
+	if dp != nil {
+		o.Metrics = dp.Metrics()
+	}
+	for _, l := range []struct {
+		to                       *net.Listener
+		name, scheme, flag, addr string
+	}{
+		{&o.Admin, "admin", "http", "admin-listen", s.adminListen},
+		{&o.Console, "console", "http", "console-listen", s.consoleListen},
+		{&o.GRPC, "admin gRPC", "grpc", "grpc-listen", s.grpcListen},
+	} {
+		if *l.to, err = p.open(l.name, l.scheme, l.flag, l.addr); err != nil {
+			return nil, nil, err
+		}
+	}
+	feed, err := p.open("feed", "grpc", "feed-listen", s.feedListen)
+	if err != nil {
+		return nil, nil, err
+	}
+	if feed != nil {
+		o.Feeds = append(o.Feeds, feed)
+	}
+	st, database, err := openStore(ctx, p.log, s.databaseURL, p.dataDir)
+	if err != nil {
+		return nil, nil, err
+	}
+	o.Store, o.Database = st, database
+	closeStore := func() {
+		if err := st.Close(); err != nil {
+			p.log.Error("close store", "error", err)
+		}
+	}
+	return controlplane.New(o), closeStore, nil
+}
+
+// nodeID is the control plane's own id, made once and kept in the data folder.
+func (p *process) nodeID() (string, error) {
+	return dataplane.KeptID(filepath.Join(p.dataDir, "controlplane-id"))
+}
+
+// status serves the status listener until the process ends.
+func (p *process) status(ready func() error, metrics http.Handler) error {
+	l, err := p.open("status", "http", "status-listen", p.statusListen)
+	if err != nil || l == nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status/ready", func(w http.ResponseWriter, _ *http.Request) { answerReady(w, ready()) })
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answerReady(w, ready()) })
+	if metrics != nil {
+		mux.Handle("GET /metrics", metrics)
+	}
+	s := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	go func() {
+		if err := s.Serve(l); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
+			p.log.Error("serve status", "error", err)
+		}
+	}()
+	return nil
+}
+
+func answerReady(w http.ResponseWriter, err error) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	if err != nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintf(w, "{\"message\":%q}", err.Error())
+		return
+	}
+	fmt.Fprint(w, `{"message":"ready"}`)
+}
+
+// run runs the planes until ctx ends. The node drains while its control plane still stands.
+func (p *process) run(ctx context.Context, cp *controlplane.ControlPlane, dp *dataplane.DataPlane) error {
+	officeCtx, closeOffice := context.WithCancel(context.WithoutCancel(ctx))
+	defer closeOffice()
+	g := new(errgroup.Group)
+	stop, fail := context.WithCancelCause(ctx)
+	if cp != nil {
+		g.Go(func() error {
+			err := cp.Run(officeCtx)
+			fail(err)
+			return err
+		})
+	}
+	g.Go(func() error {
+		defer closeOffice()
+		if dp == nil {
+			<-stop.Done()
+			return nil
+		}
+		return dp.Run(stop)
+	})
+	err := g.Wait()
+	if ctx.Err() != nil {
+		notice(context.WithoutCancel(ctx), p.log, "stopped")
+	}
+	return err
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// officeSettings are the control plane's.
+type officeSettings struct {
+	databaseURL   string
+	adminListen   string
+	adminOpen     bool
+	consoleListen string
+	grpcListen    string
+	feedListen    string
+	feedInsecure  bool
+}
+
+// gateSettings are a node's.
+type gateSettings struct {
+	proxyListen    string
+	proxyTLSListen string
+	redisURL       string
+	nodeID         string
+	labels         string
+	trustedIPs     string
+
+	headerTimeout time.Duration
+	bodyTimeout   time.Duration
+	idleTimeout   time.Duration
+	maxHeader     int
+	maxBody       int64
+	drainTimeout  time.Duration
+}
+
+// commonSettings are every plane's.
+type commonSettings struct {
+	dataDir      string
+	statusListen string
+	logLevel     string
+	logFormat    string
+}
+
+func (s *commonSettings) flags(f *flags, dataDir string) {
+	f.StringVar(&s.dataDir, "data-dir", dataDir, "folder for what must survive a restart")
+	f.StringVar(&s.statusListen, "status-listen", "127.0.0.1:8007", "address of /status, /status/ready and /metrics")
+	f.StringVar(&s.logLevel, "log-level", "notice", "debug, info, notice, warn, error, crit, alert or emerg")
+	f.StringVar(&s.logFormat, "log-format", "text", "text or json")
+	f.configFile()
+}
+
+func (s *officeSettings) flags(f *flags, feed string) {
+	f.StringVar(&s.databaseURL, "database-url", "", "PostgreSQL URL; empty: an embedded store in the data folder")
+	f.StringVar(&s.adminListen, "admin-listen", "127.0.0.1:8001", "address of the Admin API (REST)")
+	f.BoolVar(&s.adminOpen, "admin-open", false, "let the Admin API be reached from other machines without authentication")
+	f.StringVar(&s.consoleListen, "console-listen", "127.0.0.1:8002", "address of the web console")
+	f.StringVar(&s.grpcListen, "grpc-listen", "127.0.0.1:8006", "address of the Admin API (gRPC)")
+	f.StringVar(&s.feedListen, "feed-listen", feed, "address at which nodes get their configuration")
+	f.BoolVar(&s.feedInsecure, "feed-insecure", false, "feed without TLS and tokens, on loopback only")
+}
+
+func (s *gateSettings) flags(f *flags) {
+	f.StringVar(&s.proxyListen, "proxy-listen", "0.0.0.0:8080", "address of the proxy (HTTP/1.1 and h2c)")
+	f.StringVar(&s.proxyTLSListen, "proxy-tls-listen", "0.0.0.0:8443", "address of the proxy (TLS, HTTP/1.1 and HTTP/2)")
+	f.StringVar(&s.redisURL, "redis-url", "", "Redis for shared counts; empty: counts in this process")
+	f.StringVar(&s.nodeID, "node-id", "", "name of this node; empty: made once and kept in the data folder")
+	f.StringVar(&s.labels, "labels", "", "labels of this node: zone=a,rack=7")
+	f.StringVar(&s.trustedIPs, "trusted-ips", "", "addresses of proxies that are believed, comma-separated CIDRs")
+	f.DurationVar(&s.headerTimeout, "client-header-timeout", 10*time.Second, "how long a client may take for a request's head")
+	f.DurationVar(&s.bodyTimeout, "client-body-timeout", 60*time.Second, "how long a client may pause within a body")
+	f.DurationVar(&s.idleTimeout, "client-idle-timeout", 75*time.Second, "how long a connection is kept without a request")
+	f.IntVar(&s.maxHeader, "client-max-header-bytes", 64<<10, "bound of a request's head")
+	f.Int64Var(&s.maxBody, "client-max-body-bytes", 0, "bound of a request's body; 0: none")
+	f.DurationVar(&s.drainTimeout, "drain-timeout", 30*time.Second, "how long requests may take to finish after SIGTERM")
+}
+
+// check refuses what would open a door unasked.
+func (s *officeSettings) check() error {
+	for _, door := range []struct{ flag, addr string }{
+		{"admin-listen", s.adminListen}, {"grpc-listen", s.grpcListen}, {"console-listen", s.consoleListen},
+	} {
+		if door.addr != "off" && !onLoopback(door.addr) && !s.adminOpen {
+			return fmt.Errorf("--%s %s can be reached from other machines and asks nobody who they are; "+
+				"say --admin-open (%s) if that is meant, or listen on 127.0.0.1", door.flag, door.addr, variable("admin-open"))
+		}
+	}
+	if s.feedListen == "off" || s.feedListen == "" {
+		return nil
+	}
+	if !s.feedInsecure {
+		return fmt.Errorf("--feed-listen %s: nodes cannot enrol with certificates yet; say --feed-insecure on loopback, or --feed-listen off", s.feedListen)
+	}
+	if !onLoopback(s.feedListen) {
+		return fmt.Errorf("--feed-insecure is for loopback only, not for --feed-listen %s", s.feedListen)
+	}
+	return nil
+}
+
+// parseLabels reads "zone=a,rack=7".
+func parseLabels(s string) (map[string]string, error) {
+	labels := map[string]string{}
+	for _, pair := range strings.Split(s, ",") {
+		if pair = strings.TrimSpace(pair); pair == "" {
+			continue
+		}
+		k, v, ok := strings.Cut(pair, "=")
+		if !ok || k == "" {
+			return nil, fmt.Errorf("--labels %q: expected name=value", pair)
+		}
+		labels[k] = v
+	}
+	return labels, nil
+}
+
+// parsePrefixes reads "10.0.0.0/8,192.168.1.1".
+func parsePrefixes(s string) ([]netip.Prefix, error) {
+	var list []netip.Prefix
+	for _, part := range strings.Split(s, ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		if p, err := netip.ParsePrefix(part); err == nil {
+			list = append(list, p.Masked())
+			continue
+		}
+		a, err := netip.ParseAddr(part)
+		if err != nil {
+			return nil, fmt.Errorf("--trusted-ips %q: expected an address or a CIDR", part)
+		}
+		list = append(list, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return list, nil
+}
+
+var errNoControlPlane = errors.New("--control-plane: a node needs the address of its control plane")

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/sekifuda/sekifuda/controlplane/store"
+	"github.com/sekifuda/sekifuda/controlplane/store/postgres"
+	"github.com/sekifuda/sekifuda/controlplane/store/sqlite"
+)
+
+// openStore opens PostgreSQL, or the embedded store in the data folder, with its tables up
+// to date. A PostgreSQL that does not answer is waited for, and said.
+func openStore(ctx context.Context, log *slog.Logger, url, dataDir string) (store.Store, string, error) {
+	if url == "" {
+		s, err := sqlite.Open(ctx, filepath.Join(dataDir, "config.db"))
+		if err != nil {
+			return nil, "", err
+		}
+		return s, "sqlite", nil
+	}
+	s, err := openPostgres(ctx, log, url)
+	return s, "postgres", err
+}
+
+// migrate brings a database's tables up to date, for people who want that by hand: the
+// control plane does it at its start, too.
+func migrate(ctx context.Context, c *call) error {
+	f := c.flags("[FLAGS]")
+	url := f.String("database-url", "", "PostgreSQL URL; empty: the embedded store in the data folder")
+	dataDir := f.String("data-dir", "./.seki", "data folder of the embedded store")
+	if err := f.parse(); err != nil {
+		return err
+	}
+	st, err := openOnce(ctx, *url, *dataDir)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	head, err := st.Head(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.out, "tables are up to date; head revision %d\n", head.Rev)
+	return nil
+}
+
+func openOnce(ctx context.Context, url, dataDir string) (store.Store, error) {
+	if url == "" {
+		return sqlite.Open(ctx, filepath.Join(dataDir, "config.db"))
+	}
+	return postgres.Open(ctx, url, postgres.Options{})
+}

@@ -1,0 +1,198 @@
+// Package controlplane is the office: it wires the rooms that own configuration and runs
+// them. Enter at New.
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"github.com/sekifuda/sekifuda/controlplane/adminapi"
+	"github.com/sekifuda/sekifuda/controlplane/config"
+	"github.com/sekifuda/sekifuda/controlplane/console"
+	"github.com/sekifuda/sekifuda/controlplane/fleet"
+	"github.com/sekifuda/sekifuda/controlplane/grpcapi"
+	"github.com/sekifuda/sekifuda/controlplane/publish"
+	"github.com/sekifuda/sekifuda/controlplane/snapshot"
+	"github.com/sekifuda/sekifuda/controlplane/store"
+	"github.com/sekifuda/sekifuda/controlplane/xds"
+	"github.com/sekifuda/sekifuda/model/schema"
+	"github.com/sekifuda/sekifuda/plugin"
+)
+
+// waitAtMost is how long a REST write's answer is held back for nodes to enforce it, unless
+// the client says otherwise.
+const waitAtMost = 500 * time.Millisecond
+
+// shutdownTimeout bounds how long calls under way may take once the process is to end.
+const shutdownTimeout = 5 * time.Second
+
+// Options are what a control plane is made of. Listeners that are nil are not served.
+type Options struct {
+	Store    store.Store
+	Database string // "postgres" or "sqlite"
+	Schema   *schema.Schema
+	Plugins  *plugin.Set
+	Checker  config.Checker
+	Node     adminapi.Node
+	Metrics  http.Handler
+	Version  string
+	Log      *slog.Logger
+	Now      func() time.Time
+
+	Admin   net.Listener
+	Console net.Listener
+	GRPC    net.Listener
+	Feeds   []net.Listener
+}
+
+// ControlPlane is the office, ready to run.
+type ControlPlane struct {
+	Options
+	started time.Time
+	config  *config.Config
+	fleet   *fleet.Fleet
+	cache   *xds.Cache
+	publish *publish.Publisher
+}
+
+// New wires the rooms. It starts nothing.
+func New(o Options) *ControlPlane {
+	c := &ControlPlane{Options: o, started: o.Now()}
+	c.config = config.New(o.Store, o.Schema, o.Checker, o.Now)
+	c.fleet = fleet.New(o.Now)
+	c.cache = xds.New(xds.Options{Observer: observer{c.fleet}, Now: o.Now})
+	c.publish = publish.New(publish.Options{
+		Store: o.Store, Cache: c.cache, Fleet: c.fleet, Log: o.Log,
+		Rules: &snapshot.Rules{Live: live(o.Schema)},
+	})
+	return c
+}
+
+// live tells the kinds that never wait for a rollout.
+func live(s *schema.Schema) func(kind string) bool {
+	return func(kind string) bool {
+		t := s.Table(kind)
+		return t != nil && t.Live
+	}
+}
+
+// Ready reports whether nodes can be served: whether a revision is published.
+func (c *ControlPlane) Ready() bool {
+	epoch, _ := c.cache.Head()
+	return epoch != ""
+}
+
+// Run serves until ctx ends, then finishes the calls under way.
+func (c *ControlPlane) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return ended(c.publish.Run(ctx)) })
+	g.Go(func() error { return ended(c.cache.Run(ctx)) })
+	c.serveFeeds(ctx, g)
+	if c.GRPC != nil {
+		s := grpc.NewServer(grpc.ChainUnaryInterceptor(grpcapi.Intercept(c.Log)), grpc.ChainStreamInterceptor(grpcapi.InterceptStream(c.Log)),
+			grpc.MaxRecvMsgSize(64<<20))
+		grpcapi.Register(s, grpcapi.Options{
+			Config: c.config, Fleet: c.fleet, Version: c.Version, Database: c.Database, Started: c.started, Log: c.Log,
+		})
+		serveGRPC(ctx, g, "gRPC Admin API", s, c.GRPC)
+	}
+	if c.Admin != nil {
+		serveHTTP(ctx, g, "Admin API", c.adminAPI(), c.Admin)
+	}
+	if c.Console != nil {
+		serveHTTP(ctx, g, "console", console.Handler(c.overview, c.Log), c.Console)
+	}
+	return g.Wait()
+}
+
+func (c *ControlPlane) serveFeeds(ctx context.Context, g *errgroup.Group) {
+	if len(c.Feeds) == 0 {
+		return
+	}
+	s := xds.NewServer(ctx, c.cache, xds.ServerOptions{Nodes: fleet.NewReports(c.fleet)})
+	for _, l := range c.Feeds {
+		serveGRPC(ctx, g, "feed", s, l)
+	}
+}
+
+func (c *ControlPlane) adminAPI() http.Handler {
+	return adminapi.New(adminapi.Options{
+		Config: c.config, Plugins: c.Plugins, Waiter: c.fleet, Node: c.Node, Metrics: c.Metrics,
+		Fleet: dataPlanes{c.fleet}, Log: c.Log, WaitAtMost: waitAtMost, Server: "kong/3.9.1",
+	})
+}
+
+func (c *ControlPlane) overview(r *http.Request) console.Overview {
+	ctx, cancel := context.WithTimeout(r.Context(), time.Second)
+	defer cancel()
+	o := console.Overview{
+		Version: c.Version, Uptime: c.Now().Sub(c.started).Round(time.Second),
+		Database: c.Database, Reached: c.config.Ping(ctx) == nil,
+	}
+	_, o.Revision = c.cache.Head()
+	for _, n := range c.fleet.Nodes() {
+		o.Nodes = append(o.Nodes, console.Node{
+			ID: n.ID, Group: n.Group, Address: n.IP, Connected: n.Connected,
+			Running: n.Running.Staged, Target: n.Target.Staged, Refused: n.Reason,
+		})
+	}
+	if counts, err := c.config.Counts(ctx); err == nil {
+		for _, t := range c.Schema.Tables() {
+			if n := counts[t.Kind]; n > 0 {
+				o.Entities = append(o.Entities, console.Count{Kind: t.Kind, N: n})
+			}
+		}
+	}
+	return o
+}
+
+func serveGRPC(ctx context.Context, g *errgroup.Group, what string, s *grpc.Server, l net.Listener) {
+	g.Go(func() error {
+		if err := s.Serve(l); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("serve %s: %w", what, err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		stop := time.AfterFunc(shutdownTimeout, s.Stop)
+		defer stop.Stop()
+		s.GracefulStop()
+		return nil
+	})
+}
+
+func serveHTTP(ctx context.Context, g *errgroup.Group, what string, h http.Handler, l net.Listener) {
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 75 * time.Second}
+	g.Go(func() error {
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve %s: %w", what, err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		sctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+		defer cancel()
+		if err := s.Shutdown(sctx); err != nil {
+			return s.Close()
+		}
+		return nil
+	})
+}
+
+// ended turns the end that was asked for into none.
+func ended(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
