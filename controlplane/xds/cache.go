@@ -110,6 +110,10 @@ func New(o Options) *Cache {
 // it to its target. It costs the changes and the waiting nodes, and waits for no node.
 func (c *Cache) Apply(u Update) {
 	c.mu.Lock()
+	if u.Plan != nil {
+		c.plan = u.Plan
+		c.history.keep(u.Keep) // before the bounds are applied to what is pushed
+	}
 	for _, s := range u.Snapshots {
 		if c.history.follows(s) {
 			c.history.push(s)
@@ -118,10 +122,6 @@ func (c *Cache) Apply(u Update) {
 		c.history.reset(s)
 		c.moves.reset()
 		c.refusals.reset()
-	}
-	if u.Plan != nil {
-		c.plan = u.Plan
-		c.history.keep(u.Keep)
 	}
 	c.mu.Unlock()
 	c.wake()
