@@ -147,7 +147,11 @@ func (l *loader) conditional(r *record, o *optionsv1.Conditional) (*check, error
 	}
 	c := &check{paths: [][]string{ifPath, thenPath}, asked: []*Field{ifField, thenField}}
 	c.run = func(b Body, errs fault.Tree) string {
-		if _, bad := ifField.validate(clone(lookup(b, ifPath))); bad != nil {
+		v := lookup(b, ifPath)
+		if v == nil {
+			return "" // null meets no condition
+		}
+		if _, bad := ifField.validate(clone(v)); bad != nil {
 			return ""
 		}
 		_, bad := thenField.validate(clone(lookup(b, thenPath)))
@@ -197,6 +201,9 @@ func (l *loader) conditionalOneOf(r *record, o *optionsv1.ConditionalAtLeastOneO
 	c := &check{paths: append([][]string{ifPath}, splitAll(o.ThenAtLeastOneOf)...), asked: []*Field{ifField, elseField}}
 	c.run = func(b Body, errs fault.Tree) string {
 		v := lookup(b, ifPath)
+		if v == nil {
+			return ""
+		}
 		if _, bad := ifField.validate(clone(v)); bad == nil {
 			return then(b, errs)
 		}
