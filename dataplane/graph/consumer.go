@@ -20,22 +20,49 @@ type aclNode struct {
 	group    string
 }
 
-// credentialName finds a credential.
-type credentialName struct{ kind, id string }
+// credentialKinds gives each kind its bit in a kindSet.
+var credentialKinds = []string{"keyauth_credentials", "basicauth_credentials", "jwt_secrets", "hmacauth_credentials"}
 
-// credentialSet names the credentials of one consumer. Most consumers have one.
+// kindSet is a set of credentialKinds.
+type kindSet uint8
+
+func kindBit(kind string) kindSet { return 1 << slices.Index(credentialKinds, kind) }
+
+func (s kindSet) each(f func(kind string)) {
+	for i, kind := range credentialKinds {
+		if s&(1<<i) != 0 {
+			f(kind)
+		}
+	}
+}
+
+// credentialSet names the credentials of one consumer: by id, the kinds that have one of that
+// id. Most consumers have one credential, which then needs no map.
 type credentialSet struct {
-	one  credentialName
-	many *hamt.Map[credentialName]
+	id    string
+	kinds kindSet // 0: none, or many
+	many  *hamt.Map[kindSet]
+}
+
+func (s credentialSet) empty() bool { return s.many == nil && s.kinds == 0 }
+
+func (s credentialSet) each(f func(kind, id string)) {
+	s.kinds.each(func(kind string) { f(kind, s.id) })
+	if s.many != nil {
+		for id, kinds := range s.many.All() {
+			kinds.each(func(kind string) { f(kind, id) })
+		}
+	}
 }
 
 // consumerDraft is a consumer that an edit changes, or whose credentials it changes.
 type consumerDraft struct {
+	id      string
 	was, is *plugin.Consumer
-	regroup bool // groups must be read anew
-	one     credentialName
-	many    *hamt.Editor[credentialName]
-	fresh   []credentialName // put by this edit
+	regroup bool          // groups must be read anew
+	set     credentialSet // many is not used here
+	many    *hamt.Editor[kindSet]
+	fresh   []*credential // made by this edit, which may therefore change them
 }
 
 func (e *edit) draft(id string) *consumerDraft {
@@ -43,9 +70,12 @@ func (e *edit) draft(id string) *consumerDraft {
 	if d != nil {
 		return d
 	}
-	d = &consumerDraft{}
+	d = &consumerDraft{id: id}
 	if n, ok := e.consumers.Get(id); ok {
-		d.was, d.is, d.one = n.consumer, n.consumer, n.credentials.one
+		d.was, d.is, d.set = n.consumer, n.consumer, n.credentials
+		if d.is != nil {
+			d.id = d.is.ID // one copy of the text for all its credentials
+		}
 		if n.credentials.many != nil {
 			d.many = n.credentials.many.Edit()
 		}
@@ -54,58 +84,52 @@ func (e *edit) draft(id string) *consumerDraft {
 	return d
 }
 
-func (d *consumerDraft) add(name credentialName) {
-	d.fresh = append(d.fresh, name)
+func (d *consumerDraft) add(c *credential) {
+	d.fresh = append(d.fresh, c)
+	bit := kindBit(c.Kind)
 	switch {
-	case d.many == nil && d.one == credentialName{}:
-		d.one = name
+	case d.many != nil:
+	case d.set.kinds == 0 || d.set.id == c.ID:
+		d.set.id = c.ID
+		d.set.kinds |= bit
 		return
-	case d.many == nil:
-		d.many = (hamt.Map[credentialName]{}).Edit()
-		d.many.Set(d.one.key(), d.one)
-		d.one = credentialName{}
+	default:
+		d.many = (hamt.Map[kindSet]{}).Edit()
+		d.many.Set(d.set.id, d.set.kinds)
+		d.set = credentialSet{}
 	}
-	d.many.Set(name.key(), name)
+	kinds, _ := d.many.Get(c.ID)
+	d.many.Set(c.ID, kinds|bit)
 }
 
-func (d *consumerDraft) remove(name credentialName) {
-	if d.many != nil {
-		d.many.Delete(name.key())
-	} else if d.one == name {
-		d.one = credentialName{}
+func (d *consumerDraft) remove(c *credential) {
+	bit := kindBit(c.Kind)
+	if d.many == nil {
+		d.set.kinds &^= bit
+		return
+	}
+	if kinds, _ := d.many.Get(c.ID); kinds&^bit != 0 {
+		d.many.Set(c.ID, kinds&^bit)
+	} else {
+		d.many.Delete(c.ID)
 	}
 }
 
-func (n credentialName) key() string { return n.kind + "/" + n.id }
-
-// set closes the draft's set.
-func (d *consumerDraft) set() credentialSet {
+// closed returns the set with the changes made.
+func (d *consumerDraft) closed() credentialSet {
 	switch {
-	case d.many == nil:
-		return credentialSet{one: d.one}
-	case d.many.Len() == 0:
+	case d.many == nil && d.set.kinds == 0, d.many != nil && d.many.Len() == 0:
 		return credentialSet{}
+	case d.many == nil:
+		return credentialSet{id: d.set.id, kinds: d.set.kinds}
 	}
 	m := d.many.Map()
 	if m.Len() == 1 {
-		for _, name := range m.All() {
-			return credentialSet{one: name}
+		for id, kinds := range m.All() {
+			return credentialSet{id: id, kinds: kinds}
 		}
 	}
 	return credentialSet{many: &m}
-}
-
-func (s credentialSet) empty() bool { return s.many == nil && s.one == credentialName{} }
-
-func (s credentialSet) each(f func(credentialName)) {
-	if s.one != (credentialName{}) {
-		f(s.one)
-	}
-	if s.many != nil {
-		for _, name := range s.many.All() {
-			f(name)
-		}
-	}
 }
 
 func takeConsumer(e *edit, c *Change) {
@@ -172,18 +196,17 @@ func (e *edit) resolveConsumers() {
 			next.Groups = e.groups(id)
 			d.is = &next
 		}
-		set := d.set()
+		set := d.closed()
+		for _, c := range d.fresh {
+			c.Consumer = d.is
+		}
 		if d.is == nil && set.empty() {
 			e.consumers.Delete(id)
 			continue
 		}
 		e.consumers.Set(id, &consumerNode{consumer: d.is, credentials: set})
 		if d.is != d.was {
-			set.each(func(name credentialName) { e.bind(name, d.is) })
-			continue
-		}
-		for _, name := range d.fresh {
-			e.bind(name, d.is)
+			set.each(func(kind, id string) { e.bind(kind, id, d.is) })
 		}
 	}
 }

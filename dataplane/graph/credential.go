@@ -3,25 +3,24 @@ package graph
 import (
 	"crypto/subtle"
 	"maps"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/sekifuda/sekifuda/dataplane/router/hamt"
+	"github.com/sekifuda/sekifuda/dataplane/graph/index"
 	"github.com/sekifuda/sekifuda/plugin"
 	entityv1 "github.com/sekifuda/sekifuda/proto/sekifuda/entity/v1"
 )
 
 // credentialTable holds the credentials of one kind.
 type credentialTable struct {
-	byID  hamt.Map[*credential]
-	byKey hamt.Map[*credential] // the keys' hashes are seeded: who tries keys learns nothing
+	byID  index.Index[credential]
+	byKey index.Index[credential] // the hash is seeded: who tries keys learns nothing of others
 }
 
 type credentialEditor struct {
-	byID  *hamt.Editor[*credential]
-	byKey *hamt.Editor[*credential]
+	byID  *index.Editor[credential]
+	byKey *index.Editor[credential]
 }
 
 // credential is what a request is recognised by, with the id of its consumer: the consumer
@@ -31,9 +30,12 @@ type credential struct {
 	consumer string
 }
 
+func credentialID(c *credential) string  { return c.ID }
+func credentialKey(c *credential) string { return c.Key }
+
 // credentialRead reads an entity of one kind: its consumer, the key that finds it, when it
-// expires (Unix seconds, 0: never), and what its plugin needs to verify a request. A kind
-// more is a line in readers and in kinds.
+// expires (Unix seconds, 0: never), and what its plugin needs to verify a request. One kind
+// more is an entry in readers, in credentialKinds and in kinds.
 type credentialRead struct {
 	consumer string
 	key      string
@@ -79,7 +81,7 @@ var readers = map[string]struct {
 func (e *edit) credentialEditor(kind string) *credentialEditor {
 	t := e.credentials[kind]
 	if t == nil {
-		var was credentialTable
+		was := credentialTable{index.New(credentialID), index.New(credentialKey)}
 		if p := e.prev.credentials[kind]; p != nil {
 			was = *p
 		}
@@ -98,20 +100,20 @@ func (e *edit) closeCredentials() map[string]*credentialTable {
 		tables = map[string]*credentialTable{}
 	}
 	for kind, t := range e.credentials {
-		tables[kind] = &credentialTable{byID: t.byID.Map(), byKey: t.byKey.Map()}
+		tables[kind] = &credentialTable{byID: t.byID.Index(), byKey: t.byKey.Index()}
 	}
 	return tables
 }
 
 func takeCredential(e *edit, c *Change) {
 	t := e.credentialEditor(c.Kind)
-	old, ok := t.byID.Get(c.ID)
-	if !ok {
+	old := t.byID.Get(c.ID)
+	if old == nil {
 		return
 	}
 	t.byID.Delete(c.ID)
 	t.byKey.Delete(old.Key)
-	e.draft(old.consumer).remove(credentialName{c.Kind, c.ID})
+	e.draft(old.consumer).remove(old)
 }
 
 func putCredential(e *edit, c *Change) {
@@ -122,34 +124,31 @@ func putCredential(e *edit, c *Change) {
 	}
 	read := r.read(m)
 	t := e.credentialEditor(c.Kind)
-	switch holder, taken := t.byKey.Get(read.key); {
+	switch holder := t.byKey.Get(read.key); {
 	case read.consumer == "":
 		e.refuse(c.Kind, c.ID, "consumer", "required field missing")
 		return
 	case read.key == "":
 		e.refuse(c.Kind, c.ID, read.keyField, "required field missing")
 		return
-	case taken && holder.ID != c.ID:
+	case holder != nil:
 		e.refuse(c.Kind, c.ID, read.keyField, "is already taken by "+c.Kind+"/"+holder.ID)
 		return
 	}
+	d := e.draft(read.consumer)
+	read.consumer = d.id
 	n := newCredential(c.Kind, c.ID, read)
-	t.byID.Set(n.ID, n)
-	t.byKey.Set(n.Key, n)
-	e.draft(n.consumer).add(credentialName{n.Kind, n.ID})
+	t.byID.Set(n)
+	t.byKey.Set(n)
+	d.add(n)
 }
 
-// newCredential keeps the three texts in one piece of memory: there may be millions.
+// newCredential keeps id and key in one piece of memory: there may be millions.
 func newCredential(kind, id string, read credentialRead) *credential {
-	text := strings.Join([]string{id, read.key, read.consumer}, "")
+	text := id + read.key
 	n := &credential{
-		Credential: plugin.Credential{
-			Kind:   kind,
-			ID:     text[:len(id)],
-			Key:    text[len(id) : len(id)+len(read.key)],
-			Secret: read.secret,
-		},
-		consumer: text[len(id)+len(read.key):],
+		Credential: plugin.Credential{Kind: kind, ID: text[:len(id)], Key: text[len(id):], Secret: read.secret},
+		consumer:   read.consumer,
 	}
 	if read.expires != 0 {
 		n.Expires = time.Unix(read.expires, 0)
@@ -158,16 +157,16 @@ func newCredential(kind, id string, read credentialRead) *credential {
 }
 
 // bind gives a credential its consumer. The one that an older graph serves is not changed.
-func (e *edit) bind(name credentialName, consumer *plugin.Consumer) {
-	t := e.credentialEditor(name.kind)
-	old, ok := t.byID.Get(name.id)
-	if !ok || old.Consumer == consumer {
+func (e *edit) bind(kind, id string, consumer *plugin.Consumer) {
+	t := e.credentialEditor(kind)
+	old := t.byID.Get(id)
+	if old == nil || old.Consumer == consumer {
 		return
 	}
 	next := *old
 	next.Consumer = consumer
-	t.byID.Set(next.ID, &next)
-	t.byKey.Set(next.Key, &next)
+	t.byID.Set(&next)
+	t.byKey.Set(&next)
 }
 
 // directory is a graph as filters see it.
@@ -191,8 +190,8 @@ func (d *directory) Credential(kind, key string) *plugin.Credential {
 	if t == nil {
 		return nil
 	}
-	c, ok := t.byKey.GetFunc(key, sameSecret)
-	if !ok || c.Consumer == nil {
+	c := t.byKey.Find(key, sameSecret)
+	if c == nil || c.Consumer == nil {
 		return nil
 	}
 	if !c.Expires.IsZero() && !d.now().Before(c.Expires) {

@@ -40,13 +40,13 @@ func (g *Graph) dump() string {
 			say("consumer %s %+v by name %v", id, *n.consumer, g.Directory().Consumer(n.consumer.Username) == n.consumer)
 		}
 		var names []string
-		n.credentials.each(func(name credentialName) { names = append(names, name.key()) })
+		n.credentials.each(func(kind, id string) { names = append(names, kind+"/"+id) })
 		slices.Sort(names)
 		say("credentials of %s: %v", id, names)
 	}
 	for kind, t := range g.credentials {
-		for id, c := range t.byID.All() {
-			say("credential %s/%s %s of %s found %v", kind, id, c.Key, c.consumer, dumpConsumer(g.Directory().Credential(kind, c.Key)))
+		for c := range t.byID.All() {
+			say("credential %s/%s %s of %s found %v", kind, c.ID, c.Key, c.consumer, dumpConsumer(g.Directory().Credential(kind, c.Key)))
 		}
 	}
 	for id, n := range g.snis.All() {
