@@ -68,7 +68,7 @@ func New(o Options) *ControlPlane {
 	c := &ControlPlane{Options: o, started: o.Now()}
 	c.config = config.New(o.Store, o.Schema, o.Checker, o.Now)
 	c.fleet = fleet.New(o.Now)
-	c.cache = xds.New(xds.Options{Observer: observer{c.fleet}, Now: o.Now})
+	c.cache = xds.New(xds.Options{Observer: publish.Observe(c.fleet), Now: o.Now})
 	c.publish = publish.New(publish.Options{
 		Store: o.Store, Cache: c.cache, Fleet: c.fleet, Log: o.Log,
 		Rules: &snapshot.Rules{Live: live(o.Schema)},

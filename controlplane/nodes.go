@@ -1,19 +1,6 @@
 package controlplane
 
-import (
-	"github.com/sekifuda/sekifuda/controlplane/fleet"
-	"github.com/sekifuda/sekifuda/controlplane/xds"
-)
-
-// observer introduces the streams to the fleet.
-type observer struct{ *fleet.Fleet }
-
-// Connected implements xds.Observer.
-func (o observer) Connected(stream int64, n xds.Node) {
-	o.Fleet.Connected(stream, fleet.Node{
-		ID: n.ID, Group: n.Group, Version: n.Version, Hostname: n.Hostname, IP: n.IP, Labels: n.Labels,
-	})
-}
+import "github.com/sekifuda/sekifuda/controlplane/fleet"
 
 // dataPlanes shows the fleet as Kong's /clustering/data-planes does.
 type dataPlanes struct{ fleet *fleet.Fleet }

@@ -1,0 +1,203 @@
+// Package dataplane is the gate: it wires the rooms that serve traffic and runs them. Enter
+// at New.
+package dataplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"github.com/sekifuda/sekifuda/dataplane/engine"
+	"github.com/sekifuda/sekifuda/dataplane/feed"
+	"github.com/sekifuda/sekifuda/dataplane/graph"
+	"github.com/sekifuda/sekifuda/dataplane/limits"
+	"github.com/sekifuda/sekifuda/dataplane/telemetry"
+	"github.com/sekifuda/sekifuda/plugin"
+	feedv1 "github.com/sekifuda/sekifuda/proto/sekifuda/feed/v1"
+)
+
+// Counts are connections and requests, in nginx's words.
+type Counts = engine.Counts
+
+// Options are what a node is made of. Listeners that are nil are not served.
+type Options struct {
+	ControlPlane string // gRPC target of the feed
+	Dial         []grpc.DialOption
+	NodeID       string // "": made once and kept in the data folder
+	Labels       map[string]string
+	Version      string
+	DataDir      string
+	Plugins      *plugin.Set
+
+	Proxy    net.Listener
+	ProxyTLS net.Listener
+
+	RedisURL       string
+	TrustedIPs     []netip.Prefix
+	HeaderTimeout  time.Duration
+	BodyTimeout    time.Duration
+	IdleTimeout    time.Duration
+	MaxHeaderBytes int
+	MaxBodyBytes   int64
+	DrainTimeout   time.Duration
+
+	Log *slog.Logger
+	Now func() time.Time
+}
+
+// DataPlane is a node, ready to run.
+type DataPlane struct {
+	Options
+	engine   *engine.Engine
+	feed     *feed.Client
+	limits   *limits.Limits
+	metrics  *telemetry.Metrics
+	compiler *graph.Compiler
+	crew     *crew
+
+	graph   *graph.Graph // owned by the feed's loop
+	running atomic.Pointer[feedv1.Pos]
+}
+
+// New wires the rooms. It does no network I/O; it reads the node's id from its data folder.
+func New(_ context.Context, o Options) (*DataPlane, error) {
+	if o.NodeID == "" {
+		id, err := KeptID(filepath.Join(o.DataDir, "node-id"))
+		if err != nil {
+			return nil, err
+		}
+		o.NodeID = id
+	}
+	d := &DataPlane{Options: o, crew: newCrew(o.Log)}
+	var err error
+	if d.limits, err = limits.New(limits.Options{RedisURL: o.RedisURL, Log: o.Log, Now: o.Now}); err != nil {
+		return nil, fmt.Errorf("--redis-url: %w", err)
+	}
+	if d.engine, err = engine.New(engine.Options{
+		HeaderTimeout: o.HeaderTimeout, BodyTimeout: o.BodyTimeout, IdleTimeout: o.IdleTimeout,
+		MaxHeaderBytes: o.MaxHeaderBytes, MaxBodyBytes: o.MaxBodyBytes, TrustedIPs: o.TrustedIPs, Logger: o.Log,
+	}); err != nil {
+		return nil, err
+	}
+	d.metrics = telemetry.New(telemetry.Options{NodeID: o.NodeID, Version: o.Version, Counts: d.traffic})
+	d.compiler = &graph.Compiler{Plugins: o.Plugins, Now: o.Now, Host: d.host}
+	hostname, err := os.Hostname()
+	if err != nil {
+		hostname = o.NodeID
+	}
+	d.feed, err = feed.New(feed.Options{
+		Target: o.ControlPlane, Dial: o.Dial, NodeID: o.NodeID, Hostname: hostname, Labels: o.Labels, Version: o.Version,
+		Dir: filepath.Join(o.DataDir, "snapshots"), Applier: d, Log: o.Log,
+	})
+	return d, err
+}
+
+// NodeID is the node's name.
+func (d *DataPlane) NodeID() string { return d.Options.NodeID }
+
+// Metrics serves /metrics.
+func (d *DataPlane) Metrics() http.Handler { return d.metrics }
+
+// Counts are the engine's connections and requests.
+func (d *DataPlane) Counts() Counts { return d.engine.Counts() }
+
+// Running is the position that the node enforces; zero before the first.
+func (d *DataPlane) Running() feedv1.Pos {
+	if p := d.running.Load(); p != nil {
+		return *p
+	}
+	return feedv1.Pos{}
+}
+
+// Ready is nil once the node enforces a revision.
+func (d *DataPlane) Ready() error {
+	if d.running.Load() == nil {
+		return errors.New("no configuration available (empty configuration present)")
+	}
+	return nil
+}
+
+// Apply implements feed.Applier: it compiles a move and swaps it in. What cannot be compiled
+// is refused by name while the old graph serves on.
+func (d *DataPlane) Apply(ctx context.Context, m *feed.Move) error {
+	prev := d.graph
+	base := prev
+	if m.Full {
+		base = nil
+	}
+	changes := make([]graph.Change, len(m.Changes))
+	for i, c := range m.Changes {
+		changes[i] = graph.Change{Kind: c.Kind, ID: c.ID, Rev: c.Rev, Body: c.Body}
+	}
+	next, err := d.compiler.Apply(base, changes, m.To.Staged)
+	var refusal *graph.Refusal
+	if errors.As(err, &refusal) {
+		return refused(refusal)
+	}
+	if err != nil {
+		return err
+	}
+	begin, end := next.Turnover(prev)
+	d.crew.begin(begin)
+	old := d.engine.Swap(next, m.To.Staged)
+	d.crew.end(ctx, end, old)
+	d.graph = next
+	d.running.Store(&m.To)
+	return nil
+}
+
+func refused(r *graph.Refusal) error {
+	out := &feed.Refusal{}
+	for _, v := range r.Violations {
+		out.Violations = append(out.Violations, feed.Violation{Object: v.Object, Field: v.Field, Reason: v.Reason})
+	}
+	return out
+}
+
+// Run serves until ctx ends, then drains: requests finish, keep-alive connections close,
+// filters send what they have queued.
+func (d *DataPlane) Run(ctx context.Context) error {
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	g := new(errgroup.Group)
+	stop, fail := context.WithCancelCause(ctx)
+	watch := func(f func() error) {
+		g.Go(func() error {
+			err := f()
+			if err != nil && !errors.Is(err, context.Canceled) {
+				fail(err)
+				return err
+			}
+			return nil
+		})
+	}
+	watch(func() error { return d.feed.Run(stop) })
+	watch(func() error { return d.engine.Run(work) })
+	watch(func() error { return d.limits.Run(work) })
+	if d.Proxy != nil {
+		watch(func() error { return d.engine.Serve(d.Proxy) })
+	}
+	if d.ProxyTLS != nil {
+		watch(func() error { return d.engine.ServeTLS(d.ProxyTLS) })
+	}
+	<-stop.Done()
+	drain, cancel := context.WithTimeout(work, d.DrainTimeout)
+	defer cancel()
+	if err := d.engine.Shutdown(drain); err != nil {
+		d.Log.Warn("requests were cut off at the end of the drain", "timeout", d.DrainTimeout)
+	}
+	d.crew.finish()
+	stopWork()
+	return g.Wait()
+}

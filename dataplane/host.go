@@ -1,0 +1,37 @@
+package dataplane
+
+import (
+	"log/slog"
+
+	"github.com/sekifuda/sekifuda/dataplane/telemetry"
+	"github.com/sekifuda/sekifuda/plugin"
+)
+
+// host is what the node lends to one filter.
+type host struct {
+	*DataPlane
+	scope plugin.Scope
+}
+
+func (d *DataPlane) host(s plugin.Scope) plugin.Host { return host{d, s} }
+
+// Logger implements plugin.Host.
+func (h host) Logger() *slog.Logger { return h.Log.With("plugin_id", h.scope.PluginID) }
+
+// Limiter implements plugin.Host.
+func (h host) Limiter(r plugin.Rule) (plugin.Limiter, error) { return h.limits.Limiter(r) }
+
+// Metrics implements plugin.Host.
+func (h host) Metrics() plugin.Metrics { return h.metrics }
+
+// Scope implements plugin.Host.
+func (h host) Scope() plugin.Scope { return h.scope }
+
+// traffic introduces the engine's counts to the metrics.
+func (d *DataPlane) traffic() telemetry.Traffic {
+	c := d.engine.Counts()
+	return telemetry.Traffic{
+		Accepted: c.Accepted, Handled: c.Handled, Requests: c.Requests,
+		Active: c.Active, Reading: c.Reading, Writing: c.Writing, Waiting: c.Waiting,
+	}
+}
