@@ -27,7 +27,8 @@ func Entities() []Entity {
 		{&entityv1.Key{}, keyMeaning()},
 		{&entityv1.CaCertificate{}, caCertificateMeaning()},
 		{&entityv1.Certificate{}, certificateMeaning()},
-		{&entityv1.Sni{}, schema.Meaning{}},
+		// Kong 3.9.1 deletes names with their certificate by hand.
+		{&entityv1.Sni{}, schema.Meaning{Cascade: []string{"certificate"}}},
 		{&entityv1.Vault{}, vaultMeaning()},
 		{&entityv1.Service{}, serviceMeaning()},
 		{&entityv1.Route{}, routeMeaning()},

@@ -62,6 +62,7 @@ type consumerDraft struct {
 	regroup bool          // groups must be read anew
 	set     credentialSet // many is not used here
 	many    *hamt.Editor[kindSet]
+	had     bool          // credentials, before this edit
 	fresh   []*credential // made by this edit, which may therefore change them
 }
 
@@ -73,6 +74,7 @@ func (e *edit) draft(id string) *consumerDraft {
 	d = &consumerDraft{id: id}
 	if n, ok := e.consumers.Get(id); ok {
 		d.was, d.is, d.set = n.consumer, n.consumer, n.credentials
+		d.had = !n.credentials.empty()
 		if d.is != nil {
 			d.id = d.is.ID // one copy of the text for all its credentials
 		}
@@ -205,7 +207,7 @@ func (e *edit) resolveConsumers() {
 			continue
 		}
 		e.consumers.Set(id, &consumerNode{consumer: d.is, credentials: set})
-		if d.is != d.was {
+		if d.is != d.was && d.had {
 			set.each(func(kind, id string) { e.bind(kind, id, d.is) })
 		}
 	}

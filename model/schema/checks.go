@@ -132,7 +132,7 @@ func checkURL(s string) string {
 	if err != nil {
 		return "could not parse url. " + strings.TrimPrefix(err.Error(), "parse ")
 	}
-	if u.Host == "" {
+	if u.Hostname() == "" {
 		return "missing host in url"
 	}
 	if u.Scheme == "" {

@@ -35,6 +35,8 @@ type Meaning struct {
 	Expand  map[string]Expansion
 	// Finish derives stored values from a body that passed all rules. It may change Next.
 	Finish func(c Change) error
+	// Cascade names references with which the entity goes, where /schemas does not say so.
+	Cascade []string
 	// UnknownName words the refusal of an abstract entity whose name nobody registered.
 	UnknownName func(name string) string
 }
@@ -69,6 +71,13 @@ func LoadTable(d protoreflect.MessageDescriptor, meaning ...Meaning) (*Table, er
 	}
 	t.base = &variant{record: rec}
 	t.Fields = rec.fields
+	for _, name := range t.meaning.Cascade {
+		f := rec.byName[name]
+		if f == nil {
+			return nil, fmt.Errorf("load %s: cascades with unknown field %q", t.Kind, name)
+		}
+		f.Cascade = true
+	}
 	for _, f := range rec.fields {
 		if f.Abstract {
 			t.abstract = f

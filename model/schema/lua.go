@@ -6,6 +6,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/sekifuda/sekifuda/model/fault"
 )
@@ -87,14 +88,11 @@ func patternItem(p string) (string, int, error) {
 
 // literal takes one whole UTF-8 sequence: RE2 matches characters where Lua matches bytes.
 func literal(p string) (string, int, error) {
-	for _, r := range p {
-		n := len(string(r))
-		if r == '\uFFFD' {
-			return "", 0, fmt.Errorf("not valid utf-8")
-		}
-		return regexp.QuoteMeta(p[:n]), n, nil
+	r, n := utf8.DecodeRuneInString(p)
+	if r == utf8.RuneError {
+		return "", 0, fmt.Errorf("not valid utf-8")
 	}
-	return "", 0, fmt.Errorf("empty item")
+	return regexp.QuoteMeta(p[:n]), n, nil
 }
 
 func patternSet(p string) (string, int, error) {

@@ -22,16 +22,25 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Config says what browsers of other origins may do.
 type Config struct {
-	state             protoimpl.MessageState `protogen:"open.v1"`
-	Origins           []string               `protobuf:"bytes,1,rep,name=origins,proto3" json:"origins,omitempty"`
-	Headers           []string               `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty"`
-	ExposedHeaders    []string               `protobuf:"bytes,3,rep,name=exposed_headers,json=exposedHeaders,proto3" json:"exposed_headers,omitempty"`
-	Methods           []string               `protobuf:"bytes,4,rep,name=methods,proto3" json:"methods,omitempty"`
-	MaxAge            *float64               `protobuf:"fixed64,5,opt,name=max_age,json=maxAge,proto3,oneof" json:"max_age,omitempty"`
-	Credentials       *bool                  `protobuf:"varint,6,opt,name=credentials,proto3,oneof" json:"credentials,omitempty"`
-	PrivateNetwork    *bool                  `protobuf:"varint,7,opt,name=private_network,json=privateNetwork,proto3,oneof" json:"private_network,omitempty"`
-	PreflightContinue *bool                  `protobuf:"varint,8,opt,name=preflight_continue,json=preflightContinue,proto3,oneof" json:"preflight_continue,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Origins, regular expressions of them, or "*"; unset: all.
+	Origins []string `protobuf:"bytes,1,rep,name=origins,proto3" json:"origins,omitempty"`
+	// Request headers that are allowed; unset: what the browser asks for.
+	Headers []string `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty"`
+	// Response headers that scripts may read.
+	ExposedHeaders []string `protobuf:"bytes,3,rep,name=exposed_headers,json=exposedHeaders,proto3" json:"exposed_headers,omitempty"`
+	// Methods that are allowed.
+	Methods []string `protobuf:"bytes,4,rep,name=methods,proto3" json:"methods,omitempty"`
+	// Seconds that a preflight may be remembered.
+	MaxAge *float64 `protobuf:"fixed64,5,opt,name=max_age,json=maxAge,proto3,oneof" json:"max_age,omitempty"`
+	// Whether cookies and the like are allowed.
+	Credentials *bool `protobuf:"varint,6,opt,name=credentials,proto3,oneof" json:"credentials,omitempty"`
+	// Whether a public page may reach a private address.
+	PrivateNetwork *bool `protobuf:"varint,7,opt,name=private_network,json=privateNetwork,proto3,oneof" json:"private_network,omitempty"`
+	// Whether a preflight goes upstream instead of being answered here.
+	PreflightContinue *bool `protobuf:"varint,8,opt,name=preflight_continue,json=preflightContinue,proto3,oneof" json:"preflight_continue,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }

@@ -22,11 +22,15 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Config says which file requests are logged to.
 type Config struct {
-	state             protoimpl.MessageState `protogen:"open.v1"`
-	Path              *string                `protobuf:"bytes,1,opt,name=path,proto3,oneof" json:"path,omitempty"`
-	Reopen            *bool                  `protobuf:"varint,2,opt,name=reopen,proto3,oneof" json:"reopen,omitempty"`
-	CustomFieldsByLua map[string]string      `protobuf:"bytes,3,rep,name=custom_fields_by_lua,json=customFieldsByLua,proto3" json:"custom_fields_by_lua,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// File; made when it is not there.
+	Path *string `protobuf:"bytes,1,opt,name=path,proto3,oneof" json:"path,omitempty"`
+	// Whether the file is opened for every request, so that it may be moved away.
+	Reopen *bool `protobuf:"varint,2,opt,name=reopen,proto3,oneof" json:"reopen,omitempty"`
+	// Fields of the log and the Lua that yields their value.
+	CustomFieldsByLua map[string]string `protobuf:"bytes,3,rep,name=custom_fields_by_lua,json=customFieldsByLua,proto3" json:"custom_fields_by_lua,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }

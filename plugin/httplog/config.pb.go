@@ -22,19 +22,31 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Config says where logs are sent over HTTP.
 type Config struct {
-	state             protoimpl.MessageState `protogen:"open.v1"`
-	HttpEndpoint      *string                `protobuf:"bytes,1,opt,name=http_endpoint,json=httpEndpoint,proto3,oneof" json:"http_endpoint,omitempty"`
-	Method            *string                `protobuf:"bytes,2,opt,name=method,proto3,oneof" json:"method,omitempty"`
-	ContentType       *string                `protobuf:"bytes,3,opt,name=content_type,json=contentType,proto3,oneof" json:"content_type,omitempty"`
-	Timeout           *float64               `protobuf:"fixed64,4,opt,name=timeout,proto3,oneof" json:"timeout,omitempty"`
-	Keepalive         *float64               `protobuf:"fixed64,5,opt,name=keepalive,proto3,oneof" json:"keepalive,omitempty"`
-	RetryCount        *int64                 `protobuf:"varint,6,opt,name=retry_count,json=retryCount,proto3,oneof" json:"retry_count,omitempty"`
-	QueueSize         *int64                 `protobuf:"varint,7,opt,name=queue_size,json=queueSize,proto3,oneof" json:"queue_size,omitempty"`
-	FlushTimeout      *float64               `protobuf:"fixed64,8,opt,name=flush_timeout,json=flushTimeout,proto3,oneof" json:"flush_timeout,omitempty"`
-	Headers           map[string]string      `protobuf:"bytes,9,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Queue             *Config_Queue          `protobuf:"bytes,10,opt,name=queue,proto3" json:"queue,omitempty"`
-	CustomFieldsByLua map[string]string      `protobuf:"bytes,11,rep,name=custom_fields_by_lua,json=customFieldsByLua,proto3" json:"custom_fields_by_lua,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// URL; user and password in it become an Authorization header.
+	HttpEndpoint *string `protobuf:"bytes,1,opt,name=http_endpoint,json=httpEndpoint,proto3,oneof" json:"http_endpoint,omitempty"`
+	// Method of the requests.
+	Method *string `protobuf:"bytes,2,opt,name=method,proto3,oneof" json:"method,omitempty"`
+	// Content-Type of the requests.
+	ContentType *string `protobuf:"bytes,3,opt,name=content_type,json=contentType,proto3,oneof" json:"content_type,omitempty"`
+	// Milliseconds to connect, and between reads and writes.
+	Timeout *float64 `protobuf:"fixed64,4,opt,name=timeout,proto3,oneof" json:"timeout,omitempty"`
+	// Milliseconds that an idle connection is kept.
+	Keepalive *float64 `protobuf:"fixed64,5,opt,name=keepalive,proto3,oneof" json:"keepalive,omitempty"`
+	// Read and shown, but without effect.
+	RetryCount *int64 `protobuf:"varint,6,opt,name=retry_count,json=retryCount,proto3,oneof" json:"retry_count,omitempty"`
+	// Older spelling of queue.max_batch_size.
+	QueueSize *int64 `protobuf:"varint,7,opt,name=queue_size,json=queueSize,proto3,oneof" json:"queue_size,omitempty"`
+	// Older spelling of queue.max_coalescing_delay.
+	FlushTimeout *float64 `protobuf:"fixed64,8,opt,name=flush_timeout,json=flushTimeout,proto3,oneof" json:"flush_timeout,omitempty"`
+	// Further headers of the requests.
+	Headers map[string]string `protobuf:"bytes,9,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// How entries wait.
+	Queue *Config_Queue `protobuf:"bytes,10,opt,name=queue,proto3" json:"queue,omitempty"`
+	// Fields of the log and the Lua that yields their value.
+	CustomFieldsByLua map[string]string `protobuf:"bytes,11,rep,name=custom_fields_by_lua,json=customFieldsByLua,proto3" json:"custom_fields_by_lua,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -146,18 +158,27 @@ func (x *Config) GetCustomFieldsByLua() map[string]string {
 	return nil
 }
 
+// Queue bounds the entries that wait to be sent.
 type Config_Queue struct {
-	state              protoimpl.MessageState `protogen:"open.v1"`
-	MaxBatchSize       *int64                 `protobuf:"varint,1,opt,name=max_batch_size,json=maxBatchSize,proto3,oneof" json:"max_batch_size,omitempty"`
-	MaxCoalescingDelay *float64               `protobuf:"fixed64,2,opt,name=max_coalescing_delay,json=maxCoalescingDelay,proto3,oneof" json:"max_coalescing_delay,omitempty"`
-	MaxEntries         *int64                 `protobuf:"varint,3,opt,name=max_entries,json=maxEntries,proto3,oneof" json:"max_entries,omitempty"`
-	MaxBytes           *int64                 `protobuf:"varint,4,opt,name=max_bytes,json=maxBytes,proto3,oneof" json:"max_bytes,omitempty"`
-	MaxRetryTime       *float64               `protobuf:"fixed64,5,opt,name=max_retry_time,json=maxRetryTime,proto3,oneof" json:"max_retry_time,omitempty"`
-	InitialRetryDelay  *float64               `protobuf:"fixed64,6,opt,name=initial_retry_delay,json=initialRetryDelay,proto3,oneof" json:"initial_retry_delay,omitempty"`
-	MaxRetryDelay      *float64               `protobuf:"fixed64,7,opt,name=max_retry_delay,json=maxRetryDelay,proto3,oneof" json:"max_retry_delay,omitempty"`
-	ConcurrencyLimit   *int64                 `protobuf:"varint,8,opt,name=concurrency_limit,json=concurrencyLimit,proto3,oneof" json:"concurrency_limit,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Entries in one request.
+	MaxBatchSize *int64 `protobuf:"varint,1,opt,name=max_batch_size,json=maxBatchSize,proto3,oneof" json:"max_batch_size,omitempty"`
+	// Seconds that the first entry of a batch may wait.
+	MaxCoalescingDelay *float64 `protobuf:"fixed64,2,opt,name=max_coalescing_delay,json=maxCoalescingDelay,proto3,oneof" json:"max_coalescing_delay,omitempty"`
+	// Entries that may wait; the oldest are dropped.
+	MaxEntries *int64 `protobuf:"varint,3,opt,name=max_entries,json=maxEntries,proto3,oneof" json:"max_entries,omitempty"`
+	// Bytes that may wait; unset: no bound.
+	MaxBytes *int64 `protobuf:"varint,4,opt,name=max_bytes,json=maxBytes,proto3,oneof" json:"max_bytes,omitempty"`
+	// Seconds until a batch is given up.
+	MaxRetryTime *float64 `protobuf:"fixed64,5,opt,name=max_retry_time,json=maxRetryTime,proto3,oneof" json:"max_retry_time,omitempty"`
+	// Seconds before the first retry; doubled each time.
+	InitialRetryDelay *float64 `protobuf:"fixed64,6,opt,name=initial_retry_delay,json=initialRetryDelay,proto3,oneof" json:"initial_retry_delay,omitempty"`
+	// Longest time between two retries, in seconds.
+	MaxRetryDelay *float64 `protobuf:"fixed64,7,opt,name=max_retry_delay,json=maxRetryDelay,proto3,oneof" json:"max_retry_delay,omitempty"`
+	// Batches under way at a time; -1: no bound.
+	ConcurrencyLimit *int64 `protobuf:"varint,8,opt,name=concurrency_limit,json=concurrencyLimit,proto3,oneof" json:"concurrency_limit,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Config_Queue) Reset() {

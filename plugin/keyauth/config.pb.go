@@ -22,18 +22,27 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Config says where API keys are looked for.
 type Config struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	KeyNames        []string               `protobuf:"bytes,1,rep,name=key_names,json=keyNames,proto3" json:"key_names,omitempty"`
-	HideCredentials *bool                  `protobuf:"varint,2,opt,name=hide_credentials,json=hideCredentials,proto3,oneof" json:"hide_credentials,omitempty"`
-	Anonymous       *string                `protobuf:"bytes,3,opt,name=anonymous,proto3,oneof" json:"anonymous,omitempty"`
-	KeyInHeader     *bool                  `protobuf:"varint,4,opt,name=key_in_header,json=keyInHeader,proto3,oneof" json:"key_in_header,omitempty"`
-	KeyInQuery      *bool                  `protobuf:"varint,5,opt,name=key_in_query,json=keyInQuery,proto3,oneof" json:"key_in_query,omitempty"`
-	KeyInBody       *bool                  `protobuf:"varint,6,opt,name=key_in_body,json=keyInBody,proto3,oneof" json:"key_in_body,omitempty"`
-	RunOnPreflight  *bool                  `protobuf:"varint,7,opt,name=run_on_preflight,json=runOnPreflight,proto3,oneof" json:"run_on_preflight,omitempty"`
-	Realm           *string                `protobuf:"bytes,8,opt,name=realm,proto3,oneof" json:"realm,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names of the header, query argument or body member, in this order.
+	KeyNames []string `protobuf:"bytes,1,rep,name=key_names,json=keyNames,proto3" json:"key_names,omitempty"`
+	// Whether the key is taken out before the request goes upstream.
+	HideCredentials *bool `protobuf:"varint,2,opt,name=hide_credentials,json=hideCredentials,proto3,oneof" json:"hide_credentials,omitempty"`
+	// Id or username of the consumer that stands for clients without a key.
+	Anonymous *string `protobuf:"bytes,3,opt,name=anonymous,proto3,oneof" json:"anonymous,omitempty"`
+	// Whether headers are looked at.
+	KeyInHeader *bool `protobuf:"varint,4,opt,name=key_in_header,json=keyInHeader,proto3,oneof" json:"key_in_header,omitempty"`
+	// Whether the query is looked at.
+	KeyInQuery *bool `protobuf:"varint,5,opt,name=key_in_query,json=keyInQuery,proto3,oneof" json:"key_in_query,omitempty"`
+	// Whether the body is looked at.
+	KeyInBody *bool `protobuf:"varint,6,opt,name=key_in_body,json=keyInBody,proto3,oneof" json:"key_in_body,omitempty"`
+	// Whether OPTIONS requests need a key.
+	RunOnPreflight *bool `protobuf:"varint,7,opt,name=run_on_preflight,json=runOnPreflight,proto3,oneof" json:"run_on_preflight,omitempty"`
+	// Realm of the challenge.
+	Realm         *string `protobuf:"bytes,8,opt,name=realm,proto3,oneof" json:"realm,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Config) Reset() {

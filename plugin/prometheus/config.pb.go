@@ -22,14 +22,21 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Config says which metrics are kept.
 type Config struct {
-	state                 protoimpl.MessageState `protogen:"open.v1"`
-	PerConsumer           *bool                  `protobuf:"varint,1,opt,name=per_consumer,json=perConsumer,proto3,oneof" json:"per_consumer,omitempty"`
-	StatusCodeMetrics     *bool                  `protobuf:"varint,2,opt,name=status_code_metrics,json=statusCodeMetrics,proto3,oneof" json:"status_code_metrics,omitempty"`
-	AiMetrics             *bool                  `protobuf:"varint,3,opt,name=ai_metrics,json=aiMetrics,proto3,oneof" json:"ai_metrics,omitempty"`
-	LatencyMetrics        *bool                  `protobuf:"varint,4,opt,name=latency_metrics,json=latencyMetrics,proto3,oneof" json:"latency_metrics,omitempty"`
-	BandwidthMetrics      *bool                  `protobuf:"varint,5,opt,name=bandwidth_metrics,json=bandwidthMetrics,proto3,oneof" json:"bandwidth_metrics,omitempty"`
-	UpstreamHealthMetrics *bool                  `protobuf:"varint,6,opt,name=upstream_health_metrics,json=upstreamHealthMetrics,proto3,oneof" json:"upstream_health_metrics,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether metrics are told apart by consumer.
+	PerConsumer *bool `protobuf:"varint,1,opt,name=per_consumer,json=perConsumer,proto3,oneof" json:"per_consumer,omitempty"`
+	// Requests by status.
+	StatusCodeMetrics *bool `protobuf:"varint,2,opt,name=status_code_metrics,json=statusCodeMetrics,proto3,oneof" json:"status_code_metrics,omitempty"`
+	// Requests, tokens and cost of language models.
+	AiMetrics *bool `protobuf:"varint,3,opt,name=ai_metrics,json=aiMetrics,proto3,oneof" json:"ai_metrics,omitempty"`
+	// Times in the gate and upstream.
+	LatencyMetrics *bool `protobuf:"varint,4,opt,name=latency_metrics,json=latencyMetrics,proto3,oneof" json:"latency_metrics,omitempty"`
+	// Bytes in and out.
+	BandwidthMetrics *bool `protobuf:"varint,5,opt,name=bandwidth_metrics,json=bandwidthMetrics,proto3,oneof" json:"bandwidth_metrics,omitempty"`
+	// Health of targets.
+	UpstreamHealthMetrics *bool `protobuf:"varint,6,opt,name=upstream_health_metrics,json=upstreamHealthMetrics,proto3,oneof" json:"upstream_health_metrics,omitempty"`
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
 }

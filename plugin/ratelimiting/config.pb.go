@@ -22,26 +22,43 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Config says how many requests may come in a period.
 type Config struct {
-	state             protoimpl.MessageState `protogen:"open.v1"`
-	Second            *float64               `protobuf:"fixed64,1,opt,name=second,proto3,oneof" json:"second,omitempty"`
-	Minute            *float64               `protobuf:"fixed64,2,opt,name=minute,proto3,oneof" json:"minute,omitempty"`
-	Hour              *float64               `protobuf:"fixed64,3,opt,name=hour,proto3,oneof" json:"hour,omitempty"`
-	Day               *float64               `protobuf:"fixed64,4,opt,name=day,proto3,oneof" json:"day,omitempty"`
-	Month             *float64               `protobuf:"fixed64,5,opt,name=month,proto3,oneof" json:"month,omitempty"`
-	Year              *float64               `protobuf:"fixed64,6,opt,name=year,proto3,oneof" json:"year,omitempty"`
-	LimitBy           *string                `protobuf:"bytes,7,opt,name=limit_by,json=limitBy,proto3,oneof" json:"limit_by,omitempty"`
-	HeaderName        *string                `protobuf:"bytes,8,opt,name=header_name,json=headerName,proto3,oneof" json:"header_name,omitempty"`
-	Path              *string                `protobuf:"bytes,9,opt,name=path,proto3,oneof" json:"path,omitempty"`
-	Policy            *string                `protobuf:"bytes,10,opt,name=policy,proto3,oneof" json:"policy,omitempty"`
-	FaultTolerant     *bool                  `protobuf:"varint,11,opt,name=fault_tolerant,json=faultTolerant,proto3,oneof" json:"fault_tolerant,omitempty"`
-	Redis             *Config_Redis          `protobuf:"bytes,12,opt,name=redis,proto3" json:"redis,omitempty"`
-	HideClientHeaders *bool                  `protobuf:"varint,13,opt,name=hide_client_headers,json=hideClientHeaders,proto3,oneof" json:"hide_client_headers,omitempty"`
-	ErrorCode         *float64               `protobuf:"fixed64,14,opt,name=error_code,json=errorCode,proto3,oneof" json:"error_code,omitempty"`
-	ErrorMessage      *string                `protobuf:"bytes,15,opt,name=error_message,json=errorMessage,proto3,oneof" json:"error_message,omitempty"`
-	SyncRate          *float64               `protobuf:"fixed64,16,opt,name=sync_rate,json=syncRate,proto3,oneof" json:"sync_rate,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Requests in a second.
+	Second *float64 `protobuf:"fixed64,1,opt,name=second,proto3,oneof" json:"second,omitempty"`
+	// Requests in a minute.
+	Minute *float64 `protobuf:"fixed64,2,opt,name=minute,proto3,oneof" json:"minute,omitempty"`
+	// Requests in an hour.
+	Hour *float64 `protobuf:"fixed64,3,opt,name=hour,proto3,oneof" json:"hour,omitempty"`
+	// Requests in a day.
+	Day *float64 `protobuf:"fixed64,4,opt,name=day,proto3,oneof" json:"day,omitempty"`
+	// Requests in a month.
+	Month *float64 `protobuf:"fixed64,5,opt,name=month,proto3,oneof" json:"month,omitempty"`
+	// Requests in a year.
+	Year *float64 `protobuf:"fixed64,6,opt,name=year,proto3,oneof" json:"year,omitempty"`
+	// What has a count of its own.
+	LimitBy *string `protobuf:"bytes,7,opt,name=limit_by,json=limitBy,proto3,oneof" json:"limit_by,omitempty"`
+	// Header to count by.
+	HeaderName *string `protobuf:"bytes,8,opt,name=header_name,json=headerName,proto3,oneof" json:"header_name,omitempty"`
+	// Path to count by.
+	Path *string `protobuf:"bytes,9,opt,name=path,proto3,oneof" json:"path,omitempty"`
+	// Where counts are kept.
+	Policy *string `protobuf:"bytes,10,opt,name=policy,proto3,oneof" json:"policy,omitempty"`
+	// Whether requests pass when counts cannot be reached.
+	FaultTolerant *bool `protobuf:"varint,11,opt,name=fault_tolerant,json=faultTolerant,proto3,oneof" json:"fault_tolerant,omitempty"`
+	// Where Redis is.
+	Redis *Config_Redis `protobuf:"bytes,12,opt,name=redis,proto3" json:"redis,omitempty"`
+	// Whether limits are kept out of answers.
+	HideClientHeaders *bool `protobuf:"varint,13,opt,name=hide_client_headers,json=hideClientHeaders,proto3,oneof" json:"hide_client_headers,omitempty"`
+	// Status of the refusal.
+	ErrorCode *float64 `protobuf:"fixed64,14,opt,name=error_code,json=errorCode,proto3,oneof" json:"error_code,omitempty"`
+	// Text of the refusal.
+	ErrorMessage *string `protobuf:"bytes,15,opt,name=error_message,json=errorMessage,proto3,oneof" json:"error_message,omitempty"`
+	// Seconds between exchanges with Redis; -1: with every request.
+	SyncRate      *float64 `protobuf:"fixed64,16,opt,name=sync_rate,json=syncRate,proto3,oneof" json:"sync_rate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Config) Reset() {
@@ -186,17 +203,27 @@ func (x *Config) GetSyncRate() float64 {
 	return 0
 }
 
+// Redis is where counts are shared.
 type Config_Redis struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Host          *string                `protobuf:"bytes,1,opt,name=host,proto3,oneof" json:"host,omitempty"`
-	Port          *int64                 `protobuf:"varint,2,opt,name=port,proto3,oneof" json:"port,omitempty"`
-	Timeout       *int64                 `protobuf:"varint,3,opt,name=timeout,proto3,oneof" json:"timeout,omitempty"`
-	Username      *string                `protobuf:"bytes,4,opt,name=username,proto3,oneof" json:"username,omitempty"`
-	Password      *string                `protobuf:"bytes,5,opt,name=password,proto3,oneof" json:"password,omitempty"`
-	Database      *int64                 `protobuf:"varint,6,opt,name=database,proto3,oneof" json:"database,omitempty"`
-	Ssl           *bool                  `protobuf:"varint,7,opt,name=ssl,proto3,oneof" json:"ssl,omitempty"`
-	SslVerify     *bool                  `protobuf:"varint,8,opt,name=ssl_verify,json=sslVerify,proto3,oneof" json:"ssl_verify,omitempty"`
-	ServerName    *string                `protobuf:"bytes,9,opt,name=server_name,json=serverName,proto3,oneof" json:"server_name,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name or address.
+	Host *string `protobuf:"bytes,1,opt,name=host,proto3,oneof" json:"host,omitempty"`
+	// Port.
+	Port *int64 `protobuf:"varint,2,opt,name=port,proto3,oneof" json:"port,omitempty"`
+	// Milliseconds for each step.
+	Timeout *int64 `protobuf:"varint,3,opt,name=timeout,proto3,oneof" json:"timeout,omitempty"`
+	// User, of Redis 6 and later.
+	Username *string `protobuf:"bytes,4,opt,name=username,proto3,oneof" json:"username,omitempty"`
+	// Password.
+	Password *string `protobuf:"bytes,5,opt,name=password,proto3,oneof" json:"password,omitempty"`
+	// Number of the database.
+	Database *int64 `protobuf:"varint,6,opt,name=database,proto3,oneof" json:"database,omitempty"`
+	// Whether TLS is spoken.
+	Ssl *bool `protobuf:"varint,7,opt,name=ssl,proto3,oneof" json:"ssl,omitempty"`
+	// Whether its certificate is verified.
+	SslVerify *bool `protobuf:"varint,8,opt,name=ssl_verify,json=sslVerify,proto3,oneof" json:"ssl_verify,omitempty"`
+	// Name of the TLS handshake.
+	ServerName    *string `protobuf:"bytes,9,opt,name=server_name,json=serverName,proto3,oneof" json:"server_name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

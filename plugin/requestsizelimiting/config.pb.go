@@ -22,11 +22,15 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Config says how large a body may be.
 type Config struct {
-	state                protoimpl.MessageState `protogen:"open.v1"`
-	AllowedPayloadSize   *int64                 `protobuf:"varint,1,opt,name=allowed_payload_size,json=allowedPayloadSize,proto3,oneof" json:"allowed_payload_size,omitempty"`
-	SizeUnit             *string                `protobuf:"bytes,2,opt,name=size_unit,json=sizeUnit,proto3,oneof" json:"size_unit,omitempty"`
-	RequireContentLength *bool                  `protobuf:"varint,3,opt,name=require_content_length,json=requireContentLength,proto3,oneof" json:"require_content_length,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Largest body, in size_unit.
+	AllowedPayloadSize *int64 `protobuf:"varint,1,opt,name=allowed_payload_size,json=allowedPayloadSize,proto3,oneof" json:"allowed_payload_size,omitempty"`
+	// Powers of 1024, or bytes.
+	SizeUnit *string `protobuf:"bytes,2,opt,name=size_unit,json=sizeUnit,proto3,oneof" json:"size_unit,omitempty"`
+	// Whether a body without a stated length is refused.
+	RequireContentLength *bool `protobuf:"varint,3,opt,name=require_content_length,json=requireContentLength,proto3,oneof" json:"require_content_length,omitempty"`
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
 }

@@ -22,14 +22,22 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Config says what of a request is changed before it goes upstream, in the order remove, rename,
+// replace, add, append.
 type Config struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	HttpMethod    *string                `protobuf:"bytes,1,opt,name=http_method,json=httpMethod,proto3,oneof" json:"http_method,omitempty"`
-	Remove        *Config_Remove         `protobuf:"bytes,2,opt,name=remove,proto3" json:"remove,omitempty"`
-	Rename        *Config_Rename         `protobuf:"bytes,3,opt,name=rename,proto3" json:"rename,omitempty"`
-	Replace       *Config_Replace        `protobuf:"bytes,4,opt,name=replace,proto3" json:"replace,omitempty"`
-	Add           *Config_Add            `protobuf:"bytes,5,opt,name=add,proto3" json:"add,omitempty"`
-	Append        *Config_Append         `protobuf:"bytes,6,opt,name=append,proto3" json:"append,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Method that goes upstream instead.
+	HttpMethod *string `protobuf:"bytes,1,opt,name=http_method,json=httpMethod,proto3,oneof" json:"http_method,omitempty"`
+	// First.
+	Remove *Config_Remove `protobuf:"bytes,2,opt,name=remove,proto3" json:"remove,omitempty"`
+	// Second.
+	Rename *Config_Rename `protobuf:"bytes,3,opt,name=rename,proto3" json:"rename,omitempty"`
+	// Third.
+	Replace *Config_Replace `protobuf:"bytes,4,opt,name=replace,proto3" json:"replace,omitempty"`
+	// Fourth.
+	Add *Config_Add `protobuf:"bytes,5,opt,name=add,proto3" json:"add,omitempty"`
+	// Last.
+	Append        *Config_Append `protobuf:"bytes,6,opt,name=append,proto3" json:"append,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -106,11 +114,15 @@ func (x *Config) GetAppend() *Config_Append {
 	return nil
 }
 
+// Remove takes out parts of a request.
 type Config_Remove struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Body          []string               `protobuf:"bytes,1,rep,name=body,proto3" json:"body,omitempty"`
-	Headers       []string               `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty"`
-	Querystring   []string               `protobuf:"bytes,3,rep,name=querystring,proto3" json:"querystring,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In a form or JSON body: names.
+	Body []string `protobuf:"bytes,1,rep,name=body,proto3" json:"body,omitempty"`
+	// In the headers: names.
+	Headers []string `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty"`
+	// In the query: names.
+	Querystring   []string `protobuf:"bytes,3,rep,name=querystring,proto3" json:"querystring,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -166,11 +178,15 @@ func (x *Config_Remove) GetQuerystring() []string {
 	return nil
 }
 
+// Rename renames parts of a request.
 type Config_Rename struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Body          []string               `protobuf:"bytes,1,rep,name=body,proto3" json:"body,omitempty"`
-	Headers       []string               `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty"`
-	Querystring   []string               `protobuf:"bytes,3,rep,name=querystring,proto3" json:"querystring,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In a form or JSON body: pairs "old:new".
+	Body []string `protobuf:"bytes,1,rep,name=body,proto3" json:"body,omitempty"`
+	// In the headers: pairs "old:new".
+	Headers []string `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty"`
+	// In the query: pairs "old:new".
+	Querystring   []string `protobuf:"bytes,3,rep,name=querystring,proto3" json:"querystring,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -226,12 +242,17 @@ func (x *Config_Rename) GetQuerystring() []string {
 	return nil
 }
 
+// Replace overwrites parts of a request.
 type Config_Replace struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Body          []string               `protobuf:"bytes,1,rep,name=body,proto3" json:"body,omitempty"`
-	Headers       []string               `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty"`
-	Querystring   []string               `protobuf:"bytes,3,rep,name=querystring,proto3" json:"querystring,omitempty"`
-	Uri           *string                `protobuf:"bytes,4,opt,name=uri,proto3,oneof" json:"uri,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In a form or JSON body: pairs "name:value".
+	Body []string `protobuf:"bytes,1,rep,name=body,proto3" json:"body,omitempty"`
+	// In the headers: pairs "name:value".
+	Headers []string `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty"`
+	// In the query: pairs "name:value".
+	Querystring []string `protobuf:"bytes,3,rep,name=querystring,proto3" json:"querystring,omitempty"`
+	// Path that goes upstream instead.
+	Uri           *string `protobuf:"bytes,4,opt,name=uri,proto3,oneof" json:"uri,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -294,11 +315,15 @@ func (x *Config_Replace) GetUri() string {
 	return ""
 }
 
+// Add adds, where there is none, parts of a request.
 type Config_Add struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Body          []string               `protobuf:"bytes,1,rep,name=body,proto3" json:"body,omitempty"`
-	Headers       []string               `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty"`
-	Querystring   []string               `protobuf:"bytes,3,rep,name=querystring,proto3" json:"querystring,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In a form or JSON body: pairs "name:value".
+	Body []string `protobuf:"bytes,1,rep,name=body,proto3" json:"body,omitempty"`
+	// In the headers: pairs "name:value".
+	Headers []string `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty"`
+	// In the query: pairs "name:value".
+	Querystring   []string `protobuf:"bytes,3,rep,name=querystring,proto3" json:"querystring,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -354,11 +379,15 @@ func (x *Config_Add) GetQuerystring() []string {
 	return nil
 }
 
+// Append adds, also to what is there, parts of a request.
 type Config_Append struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Body          []string               `protobuf:"bytes,1,rep,name=body,proto3" json:"body,omitempty"`
-	Headers       []string               `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty"`
-	Querystring   []string               `protobuf:"bytes,3,rep,name=querystring,proto3" json:"querystring,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In a form or JSON body: pairs "name:value".
+	Body []string `protobuf:"bytes,1,rep,name=body,proto3" json:"body,omitempty"`
+	// In the headers: pairs "name:value".
+	Headers []string `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty"`
+	// In the query: pairs "name:value".
+	Querystring   []string `protobuf:"bytes,3,rep,name=querystring,proto3" json:"querystring,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

@@ -22,14 +22,21 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// CaCertificate is an authority that services or plugins may trust.
 type CaCertificate struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            *string                `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
-	CreatedAt     *int64                 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
-	UpdatedAt     *int64                 `protobuf:"varint,3,opt,name=updated_at,json=updatedAt,proto3,oneof" json:"updated_at,omitempty"`
-	Cert          *string                `protobuf:"bytes,4,opt,name=cert,proto3,oneof" json:"cert,omitempty"`
-	CertDigest    *string                `protobuf:"bytes,5,opt,name=cert_digest,json=certDigest,proto3,oneof" json:"cert_digest,omitempty"`
-	Tags          []string               `protobuf:"bytes,6,rep,name=tags,proto3" json:"tags,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID in lower case.
+	Id *string `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	// Unix seconds of the insert; a PUT makes it new.
+	CreatedAt *int64 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
+	// Unix seconds of the last write.
+	UpdatedAt *int64 `protobuf:"varint,3,opt,name=updated_at,json=updatedAt,proto3,oneof" json:"updated_at,omitempty"`
+	// One certificate, PEM.
+	Cert *string `protobuf:"bytes,4,opt,name=cert,proto3,oneof" json:"cert,omitempty"`
+	// Hex of the SHA-256 over the certificate's DER; derived from cert.
+	CertDigest *string `protobuf:"bytes,5,opt,name=cert_digest,json=certDigest,proto3,oneof" json:"cert_digest,omitempty"`
+	// Words to find entities by.
+	Tags          []string `protobuf:"bytes,6,rep,name=tags,proto3" json:"tags,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

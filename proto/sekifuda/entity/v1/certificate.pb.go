@@ -22,17 +22,27 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Certificate is what a gate shows for its names, or to an upstream.
 type Certificate struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            *string                `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
-	CreatedAt     *int64                 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
-	UpdatedAt     *int64                 `protobuf:"varint,3,opt,name=updated_at,json=updatedAt,proto3,oneof" json:"updated_at,omitempty"`
-	Cert          *string                `protobuf:"bytes,4,opt,name=cert,proto3,oneof" json:"cert,omitempty"`
-	Key           *string                `protobuf:"bytes,5,opt,name=key,proto3,oneof" json:"key,omitempty"`
-	CertAlt       *string                `protobuf:"bytes,6,opt,name=cert_alt,json=certAlt,proto3,oneof" json:"cert_alt,omitempty"`
-	KeyAlt        *string                `protobuf:"bytes,7,opt,name=key_alt,json=keyAlt,proto3,oneof" json:"key_alt,omitempty"`
-	Tags          []string               `protobuf:"bytes,8,rep,name=tags,proto3" json:"tags,omitempty"`
-	Snis          []string               `protobuf:"bytes,9,rep,name=snis,proto3" json:"snis,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID in lower case.
+	Id *string `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	// Unix seconds of the insert; a PUT makes it new.
+	CreatedAt *int64 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
+	// Unix seconds of the last write.
+	UpdatedAt *int64 `protobuf:"varint,3,opt,name=updated_at,json=updatedAt,proto3,oneof" json:"updated_at,omitempty"`
+	// Chain, PEM, leaf first; or a vault reference.
+	Cert *string `protobuf:"bytes,4,opt,name=cert,proto3,oneof" json:"cert,omitempty"`
+	// Private key of cert, PEM.
+	Key *string `protobuf:"bytes,5,opt,name=key,proto3,oneof" json:"key,omitempty"`
+	// A second chain whose key is of another type.
+	CertAlt *string `protobuf:"bytes,6,opt,name=cert_alt,json=certAlt,proto3,oneof" json:"cert_alt,omitempty"`
+	// Private key of cert_alt, PEM.
+	KeyAlt *string `protobuf:"bytes,7,opt,name=key_alt,json=keyAlt,proto3,oneof" json:"key_alt,omitempty"`
+	// Words to find entities by.
+	Tags []string `protobuf:"bytes,8,rep,name=tags,proto3" json:"tags,omitempty"`
+	// Names it serves. They are stored as entities of their own and shown sorted.
+	Snis          []string `protobuf:"bytes,9,rep,name=snis,proto3" json:"snis,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

@@ -22,16 +22,25 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// JwtSecret verifies the tokens of one issuer, which stand for a consumer.
 type JwtSecret struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            *string                `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
-	CreatedAt     *int64                 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
-	Consumer      *string                `protobuf:"bytes,3,opt,name=consumer,proto3,oneof" json:"consumer,omitempty"`
-	Key           *string                `protobuf:"bytes,4,opt,name=key,proto3,oneof" json:"key,omitempty"`
-	Secret        *string                `protobuf:"bytes,5,opt,name=secret,proto3,oneof" json:"secret,omitempty"`
-	RsaPublicKey  *string                `protobuf:"bytes,6,opt,name=rsa_public_key,json=rsaPublicKey,proto3,oneof" json:"rsa_public_key,omitempty"`
-	Algorithm     *string                `protobuf:"bytes,7,opt,name=algorithm,proto3,oneof" json:"algorithm,omitempty"`
-	Tags          []string               `protobuf:"bytes,8,rep,name=tags,proto3" json:"tags,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID in lower case.
+	Id *string `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	// Unix seconds of the insert; a PUT makes it new.
+	CreatedAt *int64 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
+	// Who it identifies.
+	Consumer *string `protobuf:"bytes,3,opt,name=consumer,proto3,oneof" json:"consumer,omitempty"`
+	// Value of the claim that names the issuer; made when nothing is said.
+	Key *string `protobuf:"bytes,4,opt,name=key,proto3,oneof" json:"key,omitempty"`
+	// Key of HS algorithms; made when nothing is said.
+	Secret *string `protobuf:"bytes,5,opt,name=secret,proto3,oneof" json:"secret,omitempty"`
+	// Public key, PEM, of all other algorithms.
+	RsaPublicKey *string `protobuf:"bytes,6,opt,name=rsa_public_key,json=rsaPublicKey,proto3,oneof" json:"rsa_public_key,omitempty"`
+	// The one algorithm that tokens may use.
+	Algorithm *string `protobuf:"bytes,7,opt,name=algorithm,proto3,oneof" json:"algorithm,omitempty"`
+	// Words to find entities by.
+	Tags          []string `protobuf:"bytes,8,rep,name=tags,proto3" json:"tags,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

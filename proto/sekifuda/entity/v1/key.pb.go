@@ -22,17 +22,27 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Key is a public or private key for plugins that sign, verify or encrypt.
 type Key struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            *string                `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
-	Set           *string                `protobuf:"bytes,2,opt,name=set,proto3,oneof" json:"set,omitempty"`
-	Name          *string                `protobuf:"bytes,3,opt,name=name,proto3,oneof" json:"name,omitempty"`
-	Kid           *string                `protobuf:"bytes,4,opt,name=kid,proto3,oneof" json:"kid,omitempty"`
-	Jwk           *string                `protobuf:"bytes,5,opt,name=jwk,proto3,oneof" json:"jwk,omitempty"`
-	Pem           *Key_Pem               `protobuf:"bytes,6,opt,name=pem,proto3" json:"pem,omitempty"`
-	Tags          []string               `protobuf:"bytes,7,rep,name=tags,proto3" json:"tags,omitempty"`
-	CreatedAt     *int64                 `protobuf:"varint,8,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
-	UpdatedAt     *int64                 `protobuf:"varint,9,opt,name=updated_at,json=updatedAt,proto3,oneof" json:"updated_at,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID in lower case.
+	Id *string `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	// Set that it belongs to.
+	Set *string `protobuf:"bytes,2,opt,name=set,proto3,oneof" json:"set,omitempty"`
+	// Name in the Admin API.
+	Name *string `protobuf:"bytes,3,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	// Key id, unique within its set.
+	Kid *string `protobuf:"bytes,4,opt,name=kid,proto3,oneof" json:"kid,omitempty"`
+	// JSON Web Key as text; its kid is that of the entity.
+	Jwk *string `protobuf:"bytes,5,opt,name=jwk,proto3,oneof" json:"jwk,omitempty"`
+	// The same as PEM; one of jwk and pem is said.
+	Pem *Key_Pem `protobuf:"bytes,6,opt,name=pem,proto3" json:"pem,omitempty"`
+	// Words to find entities by.
+	Tags []string `protobuf:"bytes,7,rep,name=tags,proto3" json:"tags,omitempty"`
+	// Unix seconds of the insert; a PUT makes it new.
+	CreatedAt *int64 `protobuf:"varint,8,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
+	// Unix seconds of the last write.
+	UpdatedAt     *int64 `protobuf:"varint,9,opt,name=updated_at,json=updatedAt,proto3,oneof" json:"updated_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -130,10 +140,13 @@ func (x *Key) GetUpdatedAt() int64 {
 	return 0
 }
 
+// Pem is one key or a pair.
 type Key_Pem struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	PrivateKey    *string                `protobuf:"bytes,1,opt,name=private_key,json=privateKey,proto3,oneof" json:"private_key,omitempty"`
-	PublicKey     *string                `protobuf:"bytes,2,opt,name=public_key,json=publicKey,proto3,oneof" json:"public_key,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Private key, PEM.
+	PrivateKey *string `protobuf:"bytes,1,opt,name=private_key,json=privateKey,proto3,oneof" json:"private_key,omitempty"`
+	// Public key, PEM.
+	PublicKey     *string `protobuf:"bytes,2,opt,name=public_key,json=publicKey,proto3,oneof" json:"public_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

@@ -22,13 +22,19 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// KeyauthCredential is an API key of a consumer.
 type KeyauthCredential struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Id        *string                `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
-	CreatedAt *int64                 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
-	Consumer  *string                `protobuf:"bytes,3,opt,name=consumer,proto3,oneof" json:"consumer,omitempty"`
-	Key       *string                `protobuf:"bytes,4,opt,name=key,proto3,oneof" json:"key,omitempty"`
-	Tags      []string               `protobuf:"bytes,5,rep,name=tags,proto3" json:"tags,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID in lower case.
+	Id *string `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	// Unix seconds of the insert; a PUT makes it new.
+	CreatedAt *int64 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
+	// Who it identifies.
+	Consumer *string `protobuf:"bytes,3,opt,name=consumer,proto3,oneof" json:"consumer,omitempty"`
+	// The key itself; made when nothing is said.
+	Key *string `protobuf:"bytes,4,opt,name=key,proto3,oneof" json:"key,omitempty"`
+	// Words to find entities by.
+	Tags []string `protobuf:"bytes,5,rep,name=tags,proto3" json:"tags,omitempty"`
 	// Unix seconds from which the credential counts as absent; the Admin API says it as "ttl",
 	// the seconds that are left.
 	ExpiresAt     *int64 `protobuf:"varint,6,opt,name=expires_at,json=expiresAt,proto3,oneof" json:"expires_at,omitempty"`

@@ -23,20 +23,33 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Plugin is one configured use of a plugin, for everything or for one scope.
 type Plugin struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            *string                `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
-	Name          *string                `protobuf:"bytes,2,opt,name=name,proto3,oneof" json:"name,omitempty"`
-	InstanceName  *string                `protobuf:"bytes,3,opt,name=instance_name,json=instanceName,proto3,oneof" json:"instance_name,omitempty"`
-	CreatedAt     *int64                 `protobuf:"varint,4,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
-	UpdatedAt     *int64                 `protobuf:"varint,5,opt,name=updated_at,json=updatedAt,proto3,oneof" json:"updated_at,omitempty"`
-	Route         *string                `protobuf:"bytes,6,opt,name=route,proto3,oneof" json:"route,omitempty"`
-	Service       *string                `protobuf:"bytes,7,opt,name=service,proto3,oneof" json:"service,omitempty"`
-	Consumer      *string                `protobuf:"bytes,8,opt,name=consumer,proto3,oneof" json:"consumer,omitempty"`
-	Config        *anypb.Any             `protobuf:"bytes,9,opt,name=config,proto3" json:"config,omitempty"`
-	Protocols     []string               `protobuf:"bytes,10,rep,name=protocols,proto3" json:"protocols,omitempty"`
-	Enabled       *bool                  `protobuf:"varint,11,opt,name=enabled,proto3,oneof" json:"enabled,omitempty"`
-	Tags          []string               `protobuf:"bytes,12,rep,name=tags,proto3" json:"tags,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID in lower case.
+	Id *string `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	// Which plugin: "key-auth".
+	Name *string `protobuf:"bytes,2,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	// Name of this use in the Admin API.
+	InstanceName *string `protobuf:"bytes,3,opt,name=instance_name,json=instanceName,proto3,oneof" json:"instance_name,omitempty"`
+	// Unix seconds of the insert; a PUT makes it new.
+	CreatedAt *int64 `protobuf:"varint,4,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
+	// Unix seconds of the last write.
+	UpdatedAt *int64 `protobuf:"varint,5,opt,name=updated_at,json=updatedAt,proto3,oneof" json:"updated_at,omitempty"`
+	// Only requests of this route.
+	Route *string `protobuf:"bytes,6,opt,name=route,proto3,oneof" json:"route,omitempty"`
+	// Only requests to this service.
+	Service *string `protobuf:"bytes,7,opt,name=service,proto3,oneof" json:"service,omitempty"`
+	// Only requests of this consumer.
+	Consumer *string `protobuf:"bytes,8,opt,name=consumer,proto3,oneof" json:"consumer,omitempty"`
+	// Config message of the plugin that name says.
+	Config *anypb.Any `protobuf:"bytes,9,opt,name=config,proto3" json:"config,omitempty"`
+	// Only requests that came by one of these.
+	Protocols []string `protobuf:"bytes,10,rep,name=protocols,proto3" json:"protocols,omitempty"`
+	// Whether it acts at all.
+	Enabled *bool `protobuf:"varint,11,opt,name=enabled,proto3,oneof" json:"enabled,omitempty"`
+	// Words to find entities by.
+	Tags          []string `protobuf:"bytes,12,rep,name=tags,proto3" json:"tags,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

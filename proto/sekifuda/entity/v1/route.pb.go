@@ -22,31 +22,53 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Route says which requests go to a service, and how they are passed on.
 type Route struct {
-	state                   protoimpl.MessageState `protogen:"open.v1"`
-	Id                      *string                `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
-	CreatedAt               *int64                 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
-	UpdatedAt               *int64                 `protobuf:"varint,3,opt,name=updated_at,json=updatedAt,proto3,oneof" json:"updated_at,omitempty"`
-	Name                    *string                `protobuf:"bytes,4,opt,name=name,proto3,oneof" json:"name,omitempty"`
-	Protocols               []string               `protobuf:"bytes,5,rep,name=protocols,proto3" json:"protocols,omitempty"`
-	HttpsRedirectStatusCode *int64                 `protobuf:"varint,6,opt,name=https_redirect_status_code,json=httpsRedirectStatusCode,proto3,oneof" json:"https_redirect_status_code,omitempty"`
-	StripPath               *bool                  `protobuf:"varint,7,opt,name=strip_path,json=stripPath,proto3,oneof" json:"strip_path,omitempty"`
-	PreserveHost            *bool                  `protobuf:"varint,8,opt,name=preserve_host,json=preserveHost,proto3,oneof" json:"preserve_host,omitempty"`
-	RequestBuffering        *bool                  `protobuf:"varint,9,opt,name=request_buffering,json=requestBuffering,proto3,oneof" json:"request_buffering,omitempty"`
-	ResponseBuffering       *bool                  `protobuf:"varint,10,opt,name=response_buffering,json=responseBuffering,proto3,oneof" json:"response_buffering,omitempty"`
-	Tags                    []string               `protobuf:"bytes,11,rep,name=tags,proto3" json:"tags,omitempty"`
-	Service                 *string                `protobuf:"bytes,12,opt,name=service,proto3,oneof" json:"service,omitempty"`
-	Snis                    []string               `protobuf:"bytes,13,rep,name=snis,proto3" json:"snis,omitempty"`
-	Sources                 []*Route_Source        `protobuf:"bytes,14,rep,name=sources,proto3" json:"sources,omitempty"`
-	Destinations            []*Route_Destination   `protobuf:"bytes,15,rep,name=destinations,proto3" json:"destinations,omitempty"`
-	Methods                 []string               `protobuf:"bytes,16,rep,name=methods,proto3" json:"methods,omitempty"`
-	Hosts                   []string               `protobuf:"bytes,17,rep,name=hosts,proto3" json:"hosts,omitempty"`
-	Paths                   []string               `protobuf:"bytes,18,rep,name=paths,proto3" json:"paths,omitempty"`
-	Headers                 map[string]*Strings    `protobuf:"bytes,19,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	RegexPriority           *int64                 `protobuf:"varint,20,opt,name=regex_priority,json=regexPriority,proto3,oneof" json:"regex_priority,omitempty"`
-	PathHandling            *string                `protobuf:"bytes,21,opt,name=path_handling,json=pathHandling,proto3,oneof" json:"path_handling,omitempty"`
-	unknownFields           protoimpl.UnknownFields
-	sizeCache               protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID in lower case.
+	Id *string `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	// Unix seconds of the insert; a PUT makes it new.
+	CreatedAt *int64 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
+	// Unix seconds of the last write.
+	UpdatedAt *int64 `protobuf:"varint,3,opt,name=updated_at,json=updatedAt,proto3,oneof" json:"updated_at,omitempty"`
+	// Name in the Admin API.
+	Name *string `protobuf:"bytes,4,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	// Protocols that it listens to, of one family.
+	Protocols []string `protobuf:"bytes,5,rep,name=protocols,proto3" json:"protocols,omitempty"`
+	// Status of the answer to plain HTTP when only HTTPS is allowed.
+	HttpsRedirectStatusCode *int64 `protobuf:"varint,6,opt,name=https_redirect_status_code,json=httpsRedirectStatusCode,proto3,oneof" json:"https_redirect_status_code,omitempty"`
+	// Whether the matched path is cut off.
+	StripPath *bool `protobuf:"varint,7,opt,name=strip_path,json=stripPath,proto3,oneof" json:"strip_path,omitempty"`
+	// Whether the client's Host goes upstream.
+	PreserveHost *bool `protobuf:"varint,8,opt,name=preserve_host,json=preserveHost,proto3,oneof" json:"preserve_host,omitempty"`
+	// Whether a request is read whole before it goes upstream.
+	RequestBuffering *bool `protobuf:"varint,9,opt,name=request_buffering,json=requestBuffering,proto3,oneof" json:"request_buffering,omitempty"`
+	// Whether an answer is read whole before it goes to the client.
+	ResponseBuffering *bool `protobuf:"varint,10,opt,name=response_buffering,json=responseBuffering,proto3,oneof" json:"response_buffering,omitempty"`
+	// Words to find entities by.
+	Tags []string `protobuf:"bytes,11,rep,name=tags,proto3" json:"tags,omitempty"`
+	// Where requests go; none for a route that plugins answer.
+	Service *string `protobuf:"bytes,12,opt,name=service,proto3,oneof" json:"service,omitempty"`
+	// Names of the TLS handshake.
+	Snis []string `protobuf:"bytes,13,rep,name=snis,proto3" json:"snis,omitempty"`
+	// Where a stream comes from.
+	Sources []*Route_Source `protobuf:"bytes,14,rep,name=sources,proto3" json:"sources,omitempty"`
+	// Where a stream was sent to.
+	Destinations []*Route_Destination `protobuf:"bytes,15,rep,name=destinations,proto3" json:"destinations,omitempty"`
+	// HTTP methods in upper case.
+	Methods []string `protobuf:"bytes,16,rep,name=methods,proto3" json:"methods,omitempty"`
+	// Hosts, one "*" at either end, with a port or without.
+	Hosts []string `protobuf:"bytes,17,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	// Path prefixes, or "~" and a regular expression.
+	Paths []string `protobuf:"bytes,18,rep,name=paths,proto3" json:"paths,omitempty"`
+	// Headers and the values of which one must be there; "~*" begins a regular expression.
+	Headers map[string]*Strings `protobuf:"bytes,19,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Among regular expressions the higher wins.
+	RegexPriority *int64 `protobuf:"varint,20,opt,name=regex_priority,json=regexPriority,proto3,oneof" json:"regex_priority,omitempty"`
+	// How the service's path and the rest of the request's are joined.
+	PathHandling  *string `protobuf:"bytes,21,opt,name=path_handling,json=pathHandling,proto3,oneof" json:"path_handling,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Route) Reset() {
@@ -226,10 +248,13 @@ func (x *Route) GetPathHandling() string {
 	return ""
 }
 
+// Source is where a stream comes from.
 type Route_Source struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Ip            *string                `protobuf:"bytes,1,opt,name=ip,proto3,oneof" json:"ip,omitempty"`
-	Port          *int64                 `protobuf:"varint,2,opt,name=port,proto3,oneof" json:"port,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Address or range in CIDR form.
+	Ip *string `protobuf:"bytes,1,opt,name=ip,proto3,oneof" json:"ip,omitempty"`
+	// Port.
+	Port          *int64 `protobuf:"varint,2,opt,name=port,proto3,oneof" json:"port,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -278,10 +303,13 @@ func (x *Route_Source) GetPort() int64 {
 	return 0
 }
 
+// Destination is where a stream was sent to.
 type Route_Destination struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Ip            *string                `protobuf:"bytes,1,opt,name=ip,proto3,oneof" json:"ip,omitempty"`
-	Port          *int64                 `protobuf:"varint,2,opt,name=port,proto3,oneof" json:"port,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Address or range in CIDR form.
+	Ip *string `protobuf:"bytes,1,opt,name=ip,proto3,oneof" json:"ip,omitempty"`
+	// Port.
+	Port          *int64 `protobuf:"varint,2,opt,name=port,proto3,oneof" json:"port,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

@@ -22,28 +22,47 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Service is something behind the gate: where it is and how it is spoken to.
 type Service struct {
-	state             protoimpl.MessageState `protogen:"open.v1"`
-	Id                *string                `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
-	CreatedAt         *int64                 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
-	UpdatedAt         *int64                 `protobuf:"varint,3,opt,name=updated_at,json=updatedAt,proto3,oneof" json:"updated_at,omitempty"`
-	Name              *string                `protobuf:"bytes,4,opt,name=name,proto3,oneof" json:"name,omitempty"`
-	Retries           *int64                 `protobuf:"varint,5,opt,name=retries,proto3,oneof" json:"retries,omitempty"`
-	Protocol          *string                `protobuf:"bytes,6,opt,name=protocol,proto3,oneof" json:"protocol,omitempty"`
-	Host              *string                `protobuf:"bytes,7,opt,name=host,proto3,oneof" json:"host,omitempty"`
-	Port              *int64                 `protobuf:"varint,8,opt,name=port,proto3,oneof" json:"port,omitempty"`
-	Path              *string                `protobuf:"bytes,9,opt,name=path,proto3,oneof" json:"path,omitempty"`
-	ConnectTimeout    *int64                 `protobuf:"varint,10,opt,name=connect_timeout,json=connectTimeout,proto3,oneof" json:"connect_timeout,omitempty"`
-	WriteTimeout      *int64                 `protobuf:"varint,11,opt,name=write_timeout,json=writeTimeout,proto3,oneof" json:"write_timeout,omitempty"`
-	ReadTimeout       *int64                 `protobuf:"varint,12,opt,name=read_timeout,json=readTimeout,proto3,oneof" json:"read_timeout,omitempty"`
-	Tags              []string               `protobuf:"bytes,13,rep,name=tags,proto3" json:"tags,omitempty"`
-	ClientCertificate *string                `protobuf:"bytes,14,opt,name=client_certificate,json=clientCertificate,proto3,oneof" json:"client_certificate,omitempty"`
-	TlsVerify         *bool                  `protobuf:"varint,15,opt,name=tls_verify,json=tlsVerify,proto3,oneof" json:"tls_verify,omitempty"`
-	TlsVerifyDepth    *int64                 `protobuf:"varint,16,opt,name=tls_verify_depth,json=tlsVerifyDepth,proto3,oneof" json:"tls_verify_depth,omitempty"`
-	CaCertificates    []string               `protobuf:"bytes,17,rep,name=ca_certificates,json=caCertificates,proto3" json:"ca_certificates,omitempty"`
-	Enabled           *bool                  `protobuf:"varint,18,opt,name=enabled,proto3,oneof" json:"enabled,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID in lower case.
+	Id *string `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	// Unix seconds of the insert; a PUT makes it new.
+	CreatedAt *int64 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
+	// Unix seconds of the last write.
+	UpdatedAt *int64 `protobuf:"varint,3,opt,name=updated_at,json=updatedAt,proto3,oneof" json:"updated_at,omitempty"`
+	// Name in the Admin API.
+	Name *string `protobuf:"bytes,4,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	// Further attempts after the first failed.
+	Retries *int64 `protobuf:"varint,5,opt,name=retries,proto3,oneof" json:"retries,omitempty"`
+	// How it is spoken to.
+	Protocol *string `protobuf:"bytes,6,opt,name=protocol,proto3,oneof" json:"protocol,omitempty"`
+	// Name, address, or name of an upstream.
+	Host *string `protobuf:"bytes,7,opt,name=host,proto3,oneof" json:"host,omitempty"`
+	// Port, unless an upstream's target has one.
+	Port *int64 `protobuf:"varint,8,opt,name=port,proto3,oneof" json:"port,omitempty"`
+	// Put before the path of requests.
+	Path *string `protobuf:"bytes,9,opt,name=path,proto3,oneof" json:"path,omitempty"`
+	// Milliseconds to connect.
+	ConnectTimeout *int64 `protobuf:"varint,10,opt,name=connect_timeout,json=connectTimeout,proto3,oneof" json:"connect_timeout,omitempty"`
+	// Milliseconds between two writes.
+	WriteTimeout *int64 `protobuf:"varint,11,opt,name=write_timeout,json=writeTimeout,proto3,oneof" json:"write_timeout,omitempty"`
+	// Milliseconds between two reads.
+	ReadTimeout *int64 `protobuf:"varint,12,opt,name=read_timeout,json=readTimeout,proto3,oneof" json:"read_timeout,omitempty"`
+	// Words to find entities by.
+	Tags []string `protobuf:"bytes,13,rep,name=tags,proto3" json:"tags,omitempty"`
+	// Certificate shown to it.
+	ClientCertificate *string `protobuf:"bytes,14,opt,name=client_certificate,json=clientCertificate,proto3,oneof" json:"client_certificate,omitempty"`
+	// Whether its certificate is verified; unset: as the gate is set.
+	TlsVerify *bool `protobuf:"varint,15,opt,name=tls_verify,json=tlsVerify,proto3,oneof" json:"tls_verify,omitempty"`
+	// Longest chain between its certificate and an authority.
+	TlsVerifyDepth *int64 `protobuf:"varint,16,opt,name=tls_verify_depth,json=tlsVerifyDepth,proto3,oneof" json:"tls_verify_depth,omitempty"`
+	// Ids of the authorities that may have signed its certificate.
+	CaCertificates []string `protobuf:"bytes,17,rep,name=ca_certificates,json=caCertificates,proto3" json:"ca_certificates,omitempty"`
+	// Whether its routes are served.
+	Enabled       *bool `protobuf:"varint,18,opt,name=enabled,proto3,oneof" json:"enabled,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Service) Reset() {

@@ -22,15 +22,23 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Target is one address of an upstream.
 type Target struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            *string                `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
-	CreatedAt     *float64               `protobuf:"fixed64,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
-	UpdatedAt     *float64               `protobuf:"fixed64,3,opt,name=updated_at,json=updatedAt,proto3,oneof" json:"updated_at,omitempty"`
-	Upstream      *string                `protobuf:"bytes,4,opt,name=upstream,proto3,oneof" json:"upstream,omitempty"`
-	Target        *string                `protobuf:"bytes,5,opt,name=target,proto3,oneof" json:"target,omitempty"`
-	Weight        *int64                 `protobuf:"varint,6,opt,name=weight,proto3,oneof" json:"weight,omitempty"`
-	Tags          []string               `protobuf:"bytes,7,rep,name=tags,proto3" json:"tags,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID in lower case.
+	Id *string `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	// Unix seconds of the insert, with milliseconds.
+	CreatedAt *float64 `protobuf:"fixed64,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
+	// Unix seconds of the last write, with milliseconds.
+	UpdatedAt *float64 `protobuf:"fixed64,3,opt,name=updated_at,json=updatedAt,proto3,oneof" json:"updated_at,omitempty"`
+	// Whose address it is.
+	Upstream *string `protobuf:"bytes,4,opt,name=upstream,proto3,oneof" json:"upstream,omitempty"`
+	// Host and port; port 8000 when none was said.
+	Target *string `protobuf:"bytes,5,opt,name=target,proto3,oneof" json:"target,omitempty"`
+	// Share of requests; 0 takes none.
+	Weight *int64 `protobuf:"varint,6,opt,name=weight,proto3,oneof" json:"weight,omitempty"`
+	// Words to find entities by.
+	Tags          []string `protobuf:"bytes,7,rep,name=tags,proto3" json:"tags,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

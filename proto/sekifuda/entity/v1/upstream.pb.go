@@ -22,31 +22,53 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Upstream spreads requests over targets and watches their health.
 type Upstream struct {
-	state                  protoimpl.MessageState `protogen:"open.v1"`
-	Id                     *string                `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
-	CreatedAt              *int64                 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
-	Name                   *string                `protobuf:"bytes,3,opt,name=name,proto3,oneof" json:"name,omitempty"`
-	UpdatedAt              *int64                 `protobuf:"varint,4,opt,name=updated_at,json=updatedAt,proto3,oneof" json:"updated_at,omitempty"`
-	Algorithm              *string                `protobuf:"bytes,5,opt,name=algorithm,proto3,oneof" json:"algorithm,omitempty"`
-	HashOn                 *string                `protobuf:"bytes,6,opt,name=hash_on,json=hashOn,proto3,oneof" json:"hash_on,omitempty"`
-	HashFallback           *string                `protobuf:"bytes,7,opt,name=hash_fallback,json=hashFallback,proto3,oneof" json:"hash_fallback,omitempty"`
-	HashOnHeader           *string                `protobuf:"bytes,8,opt,name=hash_on_header,json=hashOnHeader,proto3,oneof" json:"hash_on_header,omitempty"`
-	HashFallbackHeader     *string                `protobuf:"bytes,9,opt,name=hash_fallback_header,json=hashFallbackHeader,proto3,oneof" json:"hash_fallback_header,omitempty"`
-	HashOnCookie           *string                `protobuf:"bytes,10,opt,name=hash_on_cookie,json=hashOnCookie,proto3,oneof" json:"hash_on_cookie,omitempty"`
-	HashOnCookiePath       *string                `protobuf:"bytes,11,opt,name=hash_on_cookie_path,json=hashOnCookiePath,proto3,oneof" json:"hash_on_cookie_path,omitempty"`
-	HashOnQueryArg         *string                `protobuf:"bytes,12,opt,name=hash_on_query_arg,json=hashOnQueryArg,proto3,oneof" json:"hash_on_query_arg,omitempty"`
-	HashFallbackQueryArg   *string                `protobuf:"bytes,13,opt,name=hash_fallback_query_arg,json=hashFallbackQueryArg,proto3,oneof" json:"hash_fallback_query_arg,omitempty"`
-	HashOnUriCapture       *string                `protobuf:"bytes,14,opt,name=hash_on_uri_capture,json=hashOnUriCapture,proto3,oneof" json:"hash_on_uri_capture,omitempty"`
-	HashFallbackUriCapture *string                `protobuf:"bytes,15,opt,name=hash_fallback_uri_capture,json=hashFallbackUriCapture,proto3,oneof" json:"hash_fallback_uri_capture,omitempty"`
-	Slots                  *int64                 `protobuf:"varint,16,opt,name=slots,proto3,oneof" json:"slots,omitempty"`
-	Healthchecks           *Upstream_Healthchecks `protobuf:"bytes,17,opt,name=healthchecks,proto3" json:"healthchecks,omitempty"`
-	Tags                   []string               `protobuf:"bytes,18,rep,name=tags,proto3" json:"tags,omitempty"`
-	HostHeader             *string                `protobuf:"bytes,19,opt,name=host_header,json=hostHeader,proto3,oneof" json:"host_header,omitempty"`
-	ClientCertificate      *string                `protobuf:"bytes,20,opt,name=client_certificate,json=clientCertificate,proto3,oneof" json:"client_certificate,omitempty"`
-	UseSrvName             *bool                  `protobuf:"varint,21,opt,name=use_srv_name,json=useSrvName,proto3,oneof" json:"use_srv_name,omitempty"`
-	unknownFields          protoimpl.UnknownFields
-	sizeCache              protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID in lower case.
+	Id *string `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	// Unix seconds of the insert; a PUT makes it new.
+	CreatedAt *int64 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
+	// Virtual host that services name.
+	Name *string `protobuf:"bytes,3,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	// Unix seconds of the last write.
+	UpdatedAt *int64 `protobuf:"varint,4,opt,name=updated_at,json=updatedAt,proto3,oneof" json:"updated_at,omitempty"`
+	// How a target is chosen.
+	Algorithm *string `protobuf:"bytes,5,opt,name=algorithm,proto3,oneof" json:"algorithm,omitempty"`
+	// What is hashed by consistent-hashing.
+	HashOn *string `protobuf:"bytes,6,opt,name=hash_on,json=hashOn,proto3,oneof" json:"hash_on,omitempty"`
+	// What is hashed when hash_on yields nothing.
+	HashFallback *string `protobuf:"bytes,7,opt,name=hash_fallback,json=hashFallback,proto3,oneof" json:"hash_fallback,omitempty"`
+	// Header to hash.
+	HashOnHeader *string `protobuf:"bytes,8,opt,name=hash_on_header,json=hashOnHeader,proto3,oneof" json:"hash_on_header,omitempty"`
+	// Header to hash as a fallback.
+	HashFallbackHeader *string `protobuf:"bytes,9,opt,name=hash_fallback_header,json=hashFallbackHeader,proto3,oneof" json:"hash_fallback_header,omitempty"`
+	// Cookie to hash; set when the client has none.
+	HashOnCookie *string `protobuf:"bytes,10,opt,name=hash_on_cookie,json=hashOnCookie,proto3,oneof" json:"hash_on_cookie,omitempty"`
+	// Path of that cookie.
+	HashOnCookiePath *string `protobuf:"bytes,11,opt,name=hash_on_cookie_path,json=hashOnCookiePath,proto3,oneof" json:"hash_on_cookie_path,omitempty"`
+	// Query argument to hash.
+	HashOnQueryArg *string `protobuf:"bytes,12,opt,name=hash_on_query_arg,json=hashOnQueryArg,proto3,oneof" json:"hash_on_query_arg,omitempty"`
+	// Query argument to hash as a fallback.
+	HashFallbackQueryArg *string `protobuf:"bytes,13,opt,name=hash_fallback_query_arg,json=hashFallbackQueryArg,proto3,oneof" json:"hash_fallback_query_arg,omitempty"`
+	// Group of the route's regular expression to hash.
+	HashOnUriCapture *string `protobuf:"bytes,14,opt,name=hash_on_uri_capture,json=hashOnUriCapture,proto3,oneof" json:"hash_on_uri_capture,omitempty"`
+	// Group to hash as a fallback.
+	HashFallbackUriCapture *string `protobuf:"bytes,15,opt,name=hash_fallback_uri_capture,json=hashFallbackUriCapture,proto3,oneof" json:"hash_fallback_uri_capture,omitempty"`
+	// Size of the hash ring.
+	Slots *int64 `protobuf:"varint,16,opt,name=slots,proto3,oneof" json:"slots,omitempty"`
+	// How health is watched.
+	Healthchecks *Upstream_Healthchecks `protobuf:"bytes,17,opt,name=healthchecks,proto3" json:"healthchecks,omitempty"`
+	// Words to find entities by.
+	Tags []string `protobuf:"bytes,18,rep,name=tags,proto3" json:"tags,omitempty"`
+	// Host sent to targets, unless the route keeps the client's.
+	HostHeader *string `protobuf:"bytes,19,opt,name=host_header,json=hostHeader,proto3,oneof" json:"host_header,omitempty"`
+	// Certificate shown to targets.
+	ClientCertificate *string `protobuf:"bytes,20,opt,name=client_certificate,json=clientCertificate,proto3,oneof" json:"client_certificate,omitempty"`
+	// Whether the name of an SRV answer is sent as Host.
+	UseSrvName    *bool `protobuf:"varint,21,opt,name=use_srv_name,json=useSrvName,proto3,oneof" json:"use_srv_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Upstream) Reset() {
@@ -226,11 +248,15 @@ func (x *Upstream) GetUseSrvName() bool {
 	return false
 }
 
+// Healthchecks says how targets become healthy and unhealthy.
 type Upstream_Healthchecks struct {
-	state         protoimpl.MessageState         `protogen:"open.v1"`
-	Passive       *Upstream_Healthchecks_Passive `protobuf:"bytes,1,opt,name=passive,proto3" json:"passive,omitempty"`
-	Active        *Upstream_Healthchecks_Active  `protobuf:"bytes,2,opt,name=active,proto3" json:"active,omitempty"`
-	Threshold     *float64                       `protobuf:"fixed64,3,opt,name=threshold,proto3,oneof" json:"threshold,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By the traffic itself.
+	Passive *Upstream_Healthchecks_Passive `protobuf:"bytes,1,opt,name=passive,proto3" json:"passive,omitempty"`
+	// By probes.
+	Active *Upstream_Healthchecks_Active `protobuf:"bytes,2,opt,name=active,proto3" json:"active,omitempty"`
+	// Percent of the weight that must be healthy for the upstream to be.
+	Threshold     *float64 `protobuf:"fixed64,3,opt,name=threshold,proto3,oneof" json:"threshold,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -286,10 +312,14 @@ func (x *Upstream_Healthchecks) GetThreshold() float64 {
 	return 0
 }
 
+// Passive counts what traffic meets.
 type Upstream_Healthchecks_Passive struct {
-	state         protoimpl.MessageState                   `protogen:"open.v1"`
-	Type          *string                                  `protobuf:"bytes,1,opt,name=type,proto3,oneof" json:"type,omitempty"`
-	Healthy       *Upstream_Healthchecks_Passive_Healthy   `protobuf:"bytes,2,opt,name=healthy,proto3" json:"healthy,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What counts as an answer.
+	Type *string `protobuf:"bytes,1,opt,name=type,proto3,oneof" json:"type,omitempty"`
+	// When a target is healthy again.
+	Healthy *Upstream_Healthchecks_Passive_Healthy `protobuf:"bytes,2,opt,name=healthy,proto3" json:"healthy,omitempty"`
+	// When a target is no longer healthy.
 	Unhealthy     *Upstream_Healthchecks_Passive_Unhealthy `protobuf:"bytes,3,opt,name=unhealthy,proto3" json:"unhealthy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -346,19 +376,29 @@ func (x *Upstream_Healthchecks_Passive) GetUnhealthy() *Upstream_Healthchecks_Pa
 	return nil
 }
 
+// Active sends probes.
 type Upstream_Healthchecks_Active struct {
-	state                  protoimpl.MessageState                  `protogen:"open.v1"`
-	Headers                map[string]*Strings                     `protobuf:"bytes,1,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Timeout                *float64                                `protobuf:"fixed64,2,opt,name=timeout,proto3,oneof" json:"timeout,omitempty"`
-	Concurrency            *int64                                  `protobuf:"varint,3,opt,name=concurrency,proto3,oneof" json:"concurrency,omitempty"`
-	HttpPath               *string                                 `protobuf:"bytes,4,opt,name=http_path,json=httpPath,proto3,oneof" json:"http_path,omitempty"`
-	HttpsSni               *string                                 `protobuf:"bytes,5,opt,name=https_sni,json=httpsSni,proto3,oneof" json:"https_sni,omitempty"`
-	HttpsVerifyCertificate *bool                                   `protobuf:"varint,6,opt,name=https_verify_certificate,json=httpsVerifyCertificate,proto3,oneof" json:"https_verify_certificate,omitempty"`
-	Healthy                *Upstream_Healthchecks_Active_Healthy   `protobuf:"bytes,7,opt,name=healthy,proto3" json:"healthy,omitempty"`
-	Type                   *string                                 `protobuf:"bytes,8,opt,name=type,proto3,oneof" json:"type,omitempty"`
-	Unhealthy              *Upstream_Healthchecks_Active_Unhealthy `protobuf:"bytes,9,opt,name=unhealthy,proto3" json:"unhealthy,omitempty"`
-	unknownFields          protoimpl.UnknownFields
-	sizeCache              protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Headers of a probe.
+	Headers map[string]*Strings `protobuf:"bytes,1,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Seconds that a probe may take.
+	Timeout *float64 `protobuf:"fixed64,2,opt,name=timeout,proto3,oneof" json:"timeout,omitempty"`
+	// Probes at a time.
+	Concurrency *int64 `protobuf:"varint,3,opt,name=concurrency,proto3,oneof" json:"concurrency,omitempty"`
+	// What a probe asks for.
+	HttpPath *string `protobuf:"bytes,4,opt,name=http_path,json=httpPath,proto3,oneof" json:"http_path,omitempty"`
+	// Name of a probe's TLS handshake.
+	HttpsSni *string `protobuf:"bytes,5,opt,name=https_sni,json=httpsSni,proto3,oneof" json:"https_sni,omitempty"`
+	// Whether a probe verifies the target's certificate.
+	HttpsVerifyCertificate *bool `protobuf:"varint,6,opt,name=https_verify_certificate,json=httpsVerifyCertificate,proto3,oneof" json:"https_verify_certificate,omitempty"`
+	// When a target is healthy again.
+	Healthy *Upstream_Healthchecks_Active_Healthy `protobuf:"bytes,7,opt,name=healthy,proto3" json:"healthy,omitempty"`
+	// What a probe speaks.
+	Type *string `protobuf:"bytes,8,opt,name=type,proto3,oneof" json:"type,omitempty"`
+	// When a target is no longer healthy.
+	Unhealthy     *Upstream_Healthchecks_Active_Unhealthy `protobuf:"bytes,9,opt,name=unhealthy,proto3" json:"unhealthy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Upstream_Healthchecks_Active) Reset() {
@@ -454,10 +494,13 @@ func (x *Upstream_Healthchecks_Active) GetUnhealthy() *Upstream_Healthchecks_Act
 	return nil
 }
 
+// Healthy is the way back.
 type Upstream_Healthchecks_Passive_Healthy struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Successes     *int64                 `protobuf:"varint,1,opt,name=successes,proto3,oneof" json:"successes,omitempty"`
-	HttpStatuses  []int64                `protobuf:"varint,2,rep,packed,name=http_statuses,json=httpStatuses,proto3" json:"http_statuses,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Successes in a row that make a target healthy; 0: never.
+	Successes *int64 `protobuf:"varint,1,opt,name=successes,proto3,oneof" json:"successes,omitempty"`
+	// Statuses that are a success.
+	HttpStatuses  []int64 `protobuf:"varint,2,rep,packed,name=http_statuses,json=httpStatuses,proto3" json:"http_statuses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -506,12 +549,17 @@ func (x *Upstream_Healthchecks_Passive_Healthy) GetHttpStatuses() []int64 {
 	return nil
 }
 
+// Unhealthy is the way out.
 type Upstream_Healthchecks_Passive_Unhealthy struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	HttpFailures  *int64                 `protobuf:"varint,1,opt,name=http_failures,json=httpFailures,proto3,oneof" json:"http_failures,omitempty"`
-	Timeouts      *int64                 `protobuf:"varint,2,opt,name=timeouts,proto3,oneof" json:"timeouts,omitempty"`
-	TcpFailures   *int64                 `protobuf:"varint,3,opt,name=tcp_failures,json=tcpFailures,proto3,oneof" json:"tcp_failures,omitempty"`
-	HttpStatuses  []int64                `protobuf:"varint,4,rep,packed,name=http_statuses,json=httpStatuses,proto3" json:"http_statuses,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Failing statuses that make a target unhealthy; 0: never.
+	HttpFailures *int64 `protobuf:"varint,1,opt,name=http_failures,json=httpFailures,proto3,oneof" json:"http_failures,omitempty"`
+	// Timeouts that do.
+	Timeouts *int64 `protobuf:"varint,2,opt,name=timeouts,proto3,oneof" json:"timeouts,omitempty"`
+	// Failed connections that do.
+	TcpFailures *int64 `protobuf:"varint,3,opt,name=tcp_failures,json=tcpFailures,proto3,oneof" json:"tcp_failures,omitempty"`
+	// Statuses that are a failure.
+	HttpStatuses  []int64 `protobuf:"varint,4,rep,packed,name=http_statuses,json=httpStatuses,proto3" json:"http_statuses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -574,11 +622,15 @@ func (x *Upstream_Healthchecks_Passive_Unhealthy) GetHttpStatuses() []int64 {
 	return nil
 }
 
+// Healthy is the way back.
 type Upstream_Healthchecks_Active_Healthy struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Successes     *int64                 `protobuf:"varint,1,opt,name=successes,proto3,oneof" json:"successes,omitempty"`
-	Interval      *float64               `protobuf:"fixed64,2,opt,name=interval,proto3,oneof" json:"interval,omitempty"`
-	HttpStatuses  []int64                `protobuf:"varint,3,rep,packed,name=http_statuses,json=httpStatuses,proto3" json:"http_statuses,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Successes in a row that make a target healthy; 0: never.
+	Successes *int64 `protobuf:"varint,1,opt,name=successes,proto3,oneof" json:"successes,omitempty"`
+	// Seconds between probes of healthy targets; 0: none.
+	Interval *float64 `protobuf:"fixed64,2,opt,name=interval,proto3,oneof" json:"interval,omitempty"`
+	// Statuses that are a success.
+	HttpStatuses  []int64 `protobuf:"varint,3,rep,packed,name=http_statuses,json=httpStatuses,proto3" json:"http_statuses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -634,13 +686,19 @@ func (x *Upstream_Healthchecks_Active_Healthy) GetHttpStatuses() []int64 {
 	return nil
 }
 
+// Unhealthy is the way out.
 type Upstream_Healthchecks_Active_Unhealthy struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	HttpFailures  *int64                 `protobuf:"varint,1,opt,name=http_failures,json=httpFailures,proto3,oneof" json:"http_failures,omitempty"`
-	Interval      *float64               `protobuf:"fixed64,2,opt,name=interval,proto3,oneof" json:"interval,omitempty"`
-	HttpStatuses  []int64                `protobuf:"varint,3,rep,packed,name=http_statuses,json=httpStatuses,proto3" json:"http_statuses,omitempty"`
-	TcpFailures   *int64                 `protobuf:"varint,4,opt,name=tcp_failures,json=tcpFailures,proto3,oneof" json:"tcp_failures,omitempty"`
-	Timeouts      *int64                 `protobuf:"varint,5,opt,name=timeouts,proto3,oneof" json:"timeouts,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Failing statuses that make a target unhealthy; 0: never.
+	HttpFailures *int64 `protobuf:"varint,1,opt,name=http_failures,json=httpFailures,proto3,oneof" json:"http_failures,omitempty"`
+	// Seconds between probes of unhealthy targets; 0: none.
+	Interval *float64 `protobuf:"fixed64,2,opt,name=interval,proto3,oneof" json:"interval,omitempty"`
+	// Statuses that are a failure.
+	HttpStatuses []int64 `protobuf:"varint,3,rep,packed,name=http_statuses,json=httpStatuses,proto3" json:"http_statuses,omitempty"`
+	// Failed connections that do.
+	TcpFailures *int64 `protobuf:"varint,4,opt,name=tcp_failures,json=tcpFailures,proto3,oneof" json:"tcp_failures,omitempty"`
+	// Timeouts that do.
+	Timeouts      *int64 `protobuf:"varint,5,opt,name=timeouts,proto3,oneof" json:"timeouts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
