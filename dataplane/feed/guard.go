@@ -1,0 +1,181 @@
+package feed
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	feedv1 "github.com/sekifuda/sekifuda/proto/sekifuda/feed/v1"
+)
+
+const (
+	// settleFor is how long after a swap a death is blamed on it.
+	settleFor = 2 * time.Second
+	// maxDeaths is how many revisions are remembered as deadly, the number that can be
+	// recovered: walking back through all of them ends at one that was not.
+	maxDeaths = recoverable
+)
+
+// guard remembers across a crash what the node was about to apply. It is a small text file,
+// written before the swap without fsync: it outlives the process, which is what it is for.
+type guard struct {
+	path    string // "": in memory only
+	version string
+	wake    chan struct{}
+
+	mu       sync.Mutex
+	applying Pos // zero: nothing that could be blamed
+	since    time.Time
+	dead     []Pos // oldest first
+}
+
+func openGuard(dir, version string) (*guard, error) {
+	g := &guard{version: version, wake: make(chan struct{}, 1)}
+	if dir == "" {
+		return g, nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	g.path = filepath.Join(dir, "applying")
+	text, err := os.ReadFile(g.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return g, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	g.read(string(text))
+	return g, g.write()
+}
+
+// read takes what a process before this one left. What was being applied is what it died of.
+// Another build starts afresh: it may survive what the older one did not.
+func (g *guard) read(text string) {
+	sc := bufio.NewScanner(strings.NewReader(text))
+	sc.Scan()
+	if sc.Text() != "version "+g.version {
+		return
+	}
+	for sc.Scan() {
+		word, rest, _ := strings.Cut(sc.Text(), " ")
+		at, err := feedv1.ParsePos(rest)
+		if err != nil || word != "crashed" && word != "applying" {
+			continue // a torn line blames nobody
+		}
+		if !slices.Contains(g.dead, at) {
+			g.dead = append(g.dead, at)
+		}
+	}
+	g.dead = g.dead[max(0, len(g.dead)-maxDeaths):]
+}
+
+// write replaces the file, or removes one that has nothing to say.
+func (g *guard) write() error {
+	if g.path == "" {
+		return nil
+	}
+	if g.applying == (Pos{}) && len(g.dead) == 0 {
+		if err := os.Remove(g.path); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "version %s\n", g.version)
+	for _, at := range g.dead {
+		fmt.Fprintf(&b, "crashed %v\n", at)
+	}
+	if g.applying != (Pos{}) {
+		fmt.Fprintf(&b, "applying %v\n", g.applying)
+	}
+	if err := os.WriteFile(g.path+".tmp", []byte(b.String()), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(g.path+".tmp", g.path)
+}
+
+// begin notes what is about to be applied.
+func (g *guard) begin(to Pos) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.applying, g.since = to, time.Time{}
+	return g.write()
+}
+
+// abandon notes that what was begun was refused, and nothing happened.
+func (g *guard) abandon() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.applying = Pos{}
+	_ = g.write() // what stays behind blames a revision that is refused anyway
+}
+
+// applied starts the time after which the revision is trusted.
+func (g *guard) applied(to Pos, now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.applying == to {
+		g.since = now
+	}
+	select {
+	case g.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run clears the mark of revisions that the node survived.
+func (g *guard) run(ctx context.Context, clock Clock) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-g.wake:
+		}
+		for left := g.settle(clock.Now()); left > 0; left = g.settle(clock.Now()) {
+			select {
+			case <-ctx.Done():
+				return
+			case <-clock.After(left):
+			}
+		}
+	}
+}
+
+// settle clears the mark when its time is over, and returns how long that is away.
+func (g *guard) settle(now time.Time) time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.applying == (Pos{}) || g.since.IsZero() {
+		return 0
+	}
+	if left := settleFor - now.Sub(g.since); left > 0 {
+		return left
+	}
+	g.applying = Pos{}
+	_ = g.write() // a mark that stays blames a good revision after a crash: no more than a refusal
+	return 0
+}
+
+// died reports whether the node died of a revision, under whatever generation.
+func (g *guard) died(to Pos) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.ContainsFunc(g.dead, func(at Pos) bool {
+		return at.Epoch == to.Epoch && at.Staged == to.Staged && at.Live == to.Live && at.Hash == to.Hash
+	})
+}
+
+func (g *guard) deaths() []Pos {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.dead)
+}
