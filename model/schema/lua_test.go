@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -132,9 +133,11 @@ func TestDecodeJSONKeepsInvalidBytes(t *testing.T) {
 	if b["a\xff"] != "x\xc3y" || b["b"].([]any)[0] != "日\xfe" {
 		t.Errorf("DecodeJSON = %q", b)
 	}
-	for _, bad := range []string{"", "null", "[]", `"x"`, "{", `{"a":1e999}`, "\xff"} {
-		if _, err := DecodeJSON([]byte(bad)); err == nil {
-			t.Errorf("DecodeJSON(%q) was accepted", bad)
+	for bad, other := range map[string]bool{
+		"": false, "null": true, "[]": true, `"x"`: true, "{": false, `{"a":1e999}`: false, "\xff": false,
+	} {
+		if _, err := DecodeJSON([]byte(bad)); err == nil || errors.Is(err, ErrNotObject) != other {
+			t.Errorf("DecodeJSON(%q) = %v, want an error, ErrNotObject: %v", bad, err, other)
 		}
 	}
 }
