@@ -75,7 +75,7 @@ func showText(s string) string {
 	var out []byte
 	for i, r := range s {
 		if r > hidden && r <= hidden+0xff && out == nil {
-			out = append(out, s[:i]...)
+			out = append(make([]byte, 0, len(s)), s[:i]...)
 		}
 		switch {
 		case out == nil:
