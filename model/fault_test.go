@@ -138,3 +138,16 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 }
+
+func TestBrokenTextNamesItsField(t *testing.T) {
+	t.Parallel()
+	body, err := schema.DecodeJSON([]byte("{\"host\":\"h\",\"name\":\"\xff\",\"tags\":[\"a\",\"b\xc3\"]}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "2 schema violations (name: invalid utf-8 character sequence detected at position 1; " +
+		"tags.2: invalid utf-8 character sequence detected at position 2)"
+	if _, err := all.Table("services").Insert(body, insertTime); err == nil || err.Error() != want {
+		t.Errorf("Insert = %v, want %s", err, want)
+	}
+}

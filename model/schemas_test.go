@@ -125,3 +125,27 @@ func TestFormNamedReadsTheStoredPlugin(t *testing.T) {
 		t.Errorf("FormNamed = %s, want %s", jsonText(got), want)
 	}
 }
+
+func TestConfigsByName(t *testing.T) {
+	t.Parallel()
+	env := all.Table("vaults").Config("env")
+	if env == nil {
+		t.Fatal("no vault env")
+	}
+	want := `{"entity_checks":[],"fields":[{"config":{"fields":[{"prefix":{"match":"^[%a_-][%a%d_-]*$","type":"string"}}],"required":true,"type":"record"}}]}`
+	if got := jsonText(env.JSON()); got != want {
+		t.Errorf("JSON = %s, want %s", got, want)
+	}
+	if all.Table("plugins").Config("cors") != all.Plugin("cors") || all.Table("plugins").Config("nope") != nil {
+		t.Error("configs of plugins are not the plugins")
+	}
+	if all.Table("services").Config("x") != nil {
+		t.Error("a service has a config")
+	}
+	// GET /plugins/schema/{name} is the config alone.
+	whole := asJSON(t, all.Plugin("key-auth").JSON())["fields"].([]any)
+	config := whole[len(whole)-1].(map[string]any)["config"]
+	if got := asJSON(t, all.Plugin("key-auth").ConfigJSON()); !reflect.DeepEqual(got, config) {
+		t.Errorf("ConfigJSON = %s, want %s", jsonText(got), jsonText(config))
+	}
+}

@@ -135,6 +135,15 @@ type Plugin struct {
 // Field returns the field of that name, or nil.
 func (t *Table) Field(name string) *Field { return t.base.byName[name] }
 
+// Config returns the schema of the config that an entity of that name has, for a kind with an
+// abstract config ("plugins", "vaults"); nil when nobody registered the name.
+func (t *Table) Config(name string) *Plugin {
+	if v := t.named[name]; v != nil {
+		return v.plugin
+	}
+	return nil
+}
+
 // variantFor picks the rules that hold for an entity. The second result is the text of the
 // violation when there are none.
 func (t *Table) variantFor(body Body) (*variant, string) {
