@@ -279,6 +279,32 @@ func TestManyRegexes(t *testing.T) {
 	}
 }
 
+// TestRegexesToldApartByFoldedText has regexes whose only telling text begins before the node
+// at which they stand, or holds a letter that has a third case ("K" and the Kelvin sign).
+func TestRegexesToldApartByFoldedText(t *testing.T) {
+	t.Parallel()
+	ref := reference{map[string]*Route{}}
+	var changes []Change[string]
+	for i := range 52 {
+		letter := string(rune('a' + i/2))
+		r := &Route{ID: id(i), Paths: []string{[]string{"~/x(?i)y", "~/w(?i)ook"}[i%2] + letter}}
+		ref.routes[r.ID] = r
+		changes = append(changes, Change[string]{r.ID, r, r.ID})
+	}
+	r := mustApply(t, nil, changes...)
+	rules := ref.rules()
+	for i := range 26 {
+		letter := string(rune('A' + i))
+		for _, path := range []string{"/xY", "/xy", "/wook", "/wOOK", "/woo\u212a"} {
+			q := &Request{Path: path + letter}
+			if id, _, _ := rules.match(q); id == "" {
+				t.Fatalf("nothing is meant to match %q", q.Path)
+			}
+			checkMatch(t, "folded", r, rules, q)
+		}
+	}
+}
+
 func TestApplyKeepsTheOldRouter(t *testing.T) {
 	t.Parallel()
 	a, err := (*Router[int])(nil).Apply([]Change[int]{{"1", &Route{ID: "1", Paths: []string{"/a"}}, 1}})
