@@ -108,6 +108,23 @@ func (n *node[T]) put(x cand[T]) *node[T] {
 	return n
 }
 
+// swap returns the tree n in which x stands at key where the same with the rule was stood.
+func (n *node[T]) swap(owner *token, key string, was *rule[T], x cand[T]) *node[T] {
+	n = n.own(owner)
+	key = key[len(n.text):]
+	if key != "" {
+		i, _ := n.kid(key[0])
+		n.kids[i] = n.kids[i].swap(owner, key, was, x)
+		return n
+	}
+	if x.regex != nil {
+		n.regex = n.regex.swap(was, x)
+	} else {
+		n.plain, _ = swapCand(n.plain, was, x)
+	}
+	return n
+}
+
 // remove returns the tree n without x at key; nil when nothing is left.
 func (n *node[T]) remove(owner *token, key string, x cand[T]) *node[T] {
 	if n == nil || !strings.HasPrefix(key, n.text) {
@@ -189,4 +206,17 @@ func removeCand[T any](list []cand[T], x cand[T]) []cand[T] {
 	copy(out, list[:i])
 	copy(out[i:], list[i+1:])
 	return out
+}
+
+// swapCand returns a list with x in the place of what is the same with the rule was.
+func swapCand[T any](list []cand[T], was *rule[T], x cand[T]) ([]cand[T], bool) {
+	i := slices.IndexFunc(list, func(c cand[T]) bool {
+		return c.rule == was && c.port == x.port && c.order == x.order
+	})
+	if i < 0 {
+		return list, false
+	}
+	list = slices.Clone(list)
+	list[i] = x
+	return list, true
 }

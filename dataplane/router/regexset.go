@@ -78,6 +78,23 @@ func (s *regexSet[T]) remove(x cand[T]) *regexSet[T] {
 	return &n
 }
 
+// swap returns a set with x in the place of what is the same with the rule was.
+func (s *regexSet[T]) swap(was *rule[T], x cand[T]) *regexSet[T] {
+	n := *s
+	var ok bool
+	if n.always, ok = swapCand(s.always, was, x); ok {
+		return &n
+	}
+	for _, g := range x.regex.grams {
+		b, _ := s.byGram.Get(g)
+		if b, ok = swapCand(b, was, x); ok {
+			n.byGram = s.byGram.Set(g, b)
+			break
+		}
+	}
+	return &n
+}
+
 // search tries the regexes that may match. depth is how much of the path led here.
 func (s *regexSet[T]) search(found *search[T], q *Request, depth int) {
 	found.try(s.always, q, depth)

@@ -75,32 +75,35 @@ type Change[T any] struct {
 func (r *Router[T]) Apply(changes []Change[T]) (*Router[T], error) {
 	e := edit(r)
 	for i := range changes {
-		c := &changes[i]
-		old, _ := e.routes.Get(c.ID)
-		next, err := compileChange(c, old)
-		if err != nil {
+		if err := e.apply(&changes[i]); err != nil {
 			return nil, err
-		}
-		if old != nil {
-			e.remove(old)
-			e.routes.Delete(c.ID)
-		}
-		if next != nil {
-			e.insert(next)
-			e.routes.Set(c.ID, next)
 		}
 	}
 	return e.router(), nil
 }
 
-func compileChange[T any](c *Change[T], old *compiled[T]) (*compiled[T], error) {
-	switch {
-	case c.Route == nil:
-		return nil, nil
-	case old != nil && old.route == c.Route:
-		return old.with(c.Value), nil
+func (e *editor[T]) apply(c *Change[T]) error {
+	old, _ := e.routes.Get(c.ID)
+	if old != nil && c.Route == old.route {
+		e.swap(c.ID, old, c.Value)
+		return nil
 	}
-	return compile(c.Route, c.Value)
+	var next *compiled[T]
+	if c.Route != nil {
+		var err error
+		if next, err = compile(c.Route, c.Value); err != nil {
+			return err
+		}
+	}
+	if old != nil {
+		e.remove(old)
+		e.routes.Delete(c.ID)
+	}
+	if next != nil {
+		e.insert(next)
+		e.routes.Set(c.ID, next)
+	}
+	return nil
 }
 
 // Len returns the number of routes.
@@ -173,6 +176,19 @@ func (e *editor[T]) insert(c *compiled[T]) {
 func (e *editor[T]) remove(c *compiled[T]) {
 	c.each(func(h hostKey, key string, x cand[T]) {
 		e.update(h, func(n *node[T]) *node[T] { return n.remove(e.owner, key, x) })
+	})
+}
+
+// swap gives a route another value.
+func (e *editor[T]) swap(id string, old *compiled[T], value T) {
+	next := old.with(value)
+	e.routes.Set(id, next)
+	at := 0
+	var was []*rule[T]
+	old.each(func(_ hostKey, _ string, x cand[T]) { was = append(was, x.rule) })
+	next.each(func(h hostKey, key string, x cand[T]) {
+		e.update(h, func(n *node[T]) *node[T] { return n.swap(e.owner, key, was[at], x) })
+		at++
 	})
 }
 

@@ -220,7 +220,7 @@ func randomEdits(rng *rand.Rand, ref reference) []Change[string] {
 			delete(ref.routes, id)
 			changes = append(changes, Change[string]{ID: id})
 		case old != nil && rng.Intn(4) == 0:
-			changes = append(changes, Change[string]{id, old, id}) // the same again
+			changes = append(changes, Change[string]{id, old, "another value"}, Change[string]{id, old, id})
 		default:
 			ref.routes[id] = randomRoute(rng, id)
 			changes = append(changes, Change[string]{id, ref.routes[id], id})
@@ -238,6 +238,65 @@ func checkMatch(t *testing.T, what string, r *Router[string], ref refRules, q *R
 		t.Fatalf("%s: Match(%+v) = %q %q %q, want %q %q %q\nof %+v", what, *q, m.Value, m.Prefix, m.CaptureValues,
 			wantID, wantPrefix, wantGroups, ref)
 	}
+}
+
+func TestSwapOfValues(t *testing.T) {
+	t.Parallel()
+	changes := mixedRoutes(400)
+	for i := range 400 {
+		r := &Route{ID: id(1000 + i), Paths: []string{fmt.Sprintf(`~/(\w+)/item%d/(\d+)$`, i), "/b", "/cc"}, Hosts: []string{"q.com:80", "q.com:81", "*.q.com"}}
+		changes = append(changes, Change[int]{r.ID, r, i})
+	}
+	r := mustApply(t, nil, changes...)
+	swapped := make([]Change[int], len(changes))
+	for i, c := range changes {
+		swapped[i] = Change[int]{c.ID, c.Route, -1 - i}
+	}
+	next := mustApply(t, r, swapped...)
+	values := func(r *Router[int]) map[string]int {
+		out := map[string]int{}
+		for id, c := range r.routes.All() {
+			c.each(func(h hostKey, key string, x cand[int]) {
+				n := r.any
+				switch h.kind {
+				case exactHost:
+					n, _ = r.exact.Get(h.name)
+				case suffixHost:
+					n, _ = r.suffix.Get(h.name)
+				}
+				if !n.holds(key, x) {
+					t.Errorf("the place of %+v at %v %s is lost", c.route, h, key)
+				}
+				out[id] = x.rule.value
+			})
+		}
+		return out
+	}
+	was, is := values(r), values(next)
+	for i, c := range changes {
+		if was[c.ID] != c.Value || is[c.ID] != -1-i {
+			t.Errorf("values of %s = %d and %d, want %d and %d", c.ID, was[c.ID], is[c.ID], c.Value, -1-i)
+		}
+	}
+}
+
+// holds reports whether x itself stands at key.
+func (n *node[T]) holds(key string, x cand[T]) bool {
+	if n == nil || !strings.HasPrefix(key, n.text) {
+		return false
+	}
+	if key = key[len(n.text):]; key != "" {
+		i, ok := n.kid(key[0])
+		return ok && n.kids[i].holds(key, x)
+	}
+	list := slices.Clone(n.plain)
+	if n.regex != nil {
+		list = append(list, n.regex.always...)
+		for _, b := range n.regex.byGram.All() {
+			list = append(list, b...)
+		}
+	}
+	return slices.ContainsFunc(list, func(c cand[T]) bool { return c.rule == x.rule && c.port == x.port && c.order == x.order })
 }
 
 // TestManyRegexes has enough regexes at one node for the table of grams, and edits them.
@@ -276,6 +335,32 @@ func TestManyRegexes(t *testing.T) {
 	}
 	if r.any.kids != nil || r.any.regex.byGram.Len() < 50 {
 		t.Errorf("the regexes do not stand together: the test does not test what it should")
+	}
+}
+
+// TestRegexesToldApartByFoldedText has regexes whose only telling text begins before the node
+// at which they stand, or holds a letter that has a third case ("K" and the Kelvin sign).
+func TestRegexesToldApartByFoldedText(t *testing.T) {
+	t.Parallel()
+	ref := reference{map[string]*Route{}}
+	var changes []Change[string]
+	for i := range 52 {
+		letter := string(rune('a' + i/2))
+		r := &Route{ID: id(i), Paths: []string{[]string{"~/x(?i)y", "~/w(?i)ook"}[i%2] + letter}}
+		ref.routes[r.ID] = r
+		changes = append(changes, Change[string]{r.ID, r, r.ID})
+	}
+	r := mustApply(t, nil, changes...)
+	rules := ref.rules()
+	for i := range 26 {
+		letter := string(rune('A' + i))
+		for _, path := range []string{"/xY", "/xy", "/wook", "/wOOK", "/woo\u212a"} {
+			q := &Request{Path: path + letter}
+			if id, _, _ := rules.match(q); id == "" {
+				t.Fatalf("nothing is meant to match %q", q.Path)
+			}
+			checkMatch(t, "folded", r, rules, q)
+		}
 	}
 }
 
