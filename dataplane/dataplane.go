@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/sekifuda/sekifuda/dataplane/engine"
 	"github.com/sekifuda/sekifuda/dataplane/feed"
@@ -33,6 +34,7 @@ type Counts = engine.Counts
 // Options are what a node is made of. Listeners that are nil are not served.
 type Options struct {
 	ControlPlane string // gRPC target of the feed
+	Credentials  credentials.TransportCredentials
 	Dial         []grpc.DialOption
 	NodeID       string // "": made once and kept in the data folder
 	Labels       map[string]string
@@ -81,7 +83,7 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 	}
 	d := &DataPlane{Options: o, crew: newCrew(o.Log)}
 	var err error
-	if d.limits, err = limits.New(limits.Options{RedisURL: o.RedisURL, Log: o.Log, Now: o.Now}); err != nil {
+	if d.limits, err = limits.New(limits.Options{RedisURL: o.RedisURL, Logger: o.Log, Clock: o.Now}); err != nil {
 		return nil, fmt.Errorf("--redis-url: %w", err)
 	}
 	if d.engine, err = engine.New(engine.Options{
@@ -96,8 +98,12 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 	if err != nil {
 		hostname = o.NodeID
 	}
+	conn, err := feed.Dial(o.ControlPlane, o.Credentials, o.Dial...)
+	if err != nil {
+		return nil, err
+	}
 	d.feed, err = feed.New(feed.Options{
-		Target: o.ControlPlane, Dial: o.Dial, NodeID: o.NodeID, Hostname: hostname, Labels: o.Labels, Version: o.Version,
+		Conn: conn, NodeID: o.NodeID, Hostname: hostname, Labels: o.Labels, Version: o.Version,
 		Dir: filepath.Join(o.DataDir, "snapshots"), Applier: d, Log: o.Log,
 	})
 	return d, err
@@ -130,7 +136,7 @@ func (d *DataPlane) Ready() error {
 
 // Apply implements feed.Applier: it compiles a move and swaps it in. What cannot be compiled
 // is refused by name while the old graph serves on.
-func (d *DataPlane) Apply(ctx context.Context, m *feed.Move) error {
+func (d *DataPlane) Apply(ctx context.Context, m feed.Move) error {
 	prev := d.graph
 	base := prev
 	if m.Full {
@@ -158,7 +164,7 @@ func (d *DataPlane) Apply(ctx context.Context, m *feed.Move) error {
 }
 
 func refused(r *graph.Refusal) error {
-	out := &feed.Refusal{}
+	out := &feed.Refused{}
 	for _, v := range r.Violations {
 		out.Violations = append(out.Violations, feed.Violation{Object: v.Object, Field: v.Field, Reason: v.Reason})
 	}
@@ -168,6 +174,13 @@ func refused(r *graph.Refusal) error {
 // Run serves until ctx ends, then drains: requests finish, keep-alive connections close,
 // filters send what they have queued.
 func (d *DataPlane) Run(ctx context.Context) error {
+	// The last good configuration serves before there is any connection. What cannot be read
+	// is said and does not stop the node: the control plane has the configuration too.
+	if pos, err := d.feed.Boot(ctx); err != nil {
+		d.Log.Warn("no last good configuration to start with", "error", err)
+	} else if pos != (feedv1.Pos{}) {
+		d.Log.Info("started with the last good configuration", "revision", pos.Staged)
+	}
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	g := new(errgroup.Group)

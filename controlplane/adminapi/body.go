@@ -1,8 +1,6 @@
 package adminapi
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 	"mime"
@@ -10,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/sekifuda/sekifuda/model/schema"
 )
@@ -62,6 +59,24 @@ func (q *request) body(t *schema.Table, pluginName string) (schema.Body, error) 
 	return nil, errMediaType
 }
 
+// untyped reads the body of a call that only validates: Kong parses its forms by older rules,
+// without the table.
+func (q *request) untyped() (schema.Body, error) {
+	media, _, _ := mime.ParseMediaType(q.r.Header.Get("Content-Type"))
+	if media != "application/x-www-form-urlencoded" {
+		return q.body(nil, "")
+	}
+	raw, err := q.read()
+	if err != nil {
+		return nil, err
+	}
+	values, err := bounded(decodeForm(string(raw)))
+	if err != nil {
+		return nil, err
+	}
+	return schema.FormUntyped(values), nil
+}
+
 func (q *request) read() ([]byte, error) {
 	raw, err := io.ReadAll(q.r.Body)
 	var tooLarge *http.MaxBytesError
@@ -72,6 +87,18 @@ func (q *request) read() ([]byte, error) {
 }
 
 func form(t *schema.Table, values url.Values, pluginName string) (schema.Body, error) {
+	values, err := bounded(values)
+	if err != nil {
+		return nil, err
+	}
+	if t == nil {
+		return schema.FormUntyped(values), nil
+	}
+	return t.FormNamed(values, pluginName), nil
+}
+
+// bounded refuses forms of too many arguments.
+func bounded(values url.Values) (url.Values, error) {
 	n := 0
 	for _, v := range values {
 		n += len(v)
@@ -79,7 +106,7 @@ func form(t *schema.Table, values url.Values, pluginName string) (schema.Body, e
 	if n > maxArguments {
 		return nil, errArguments
 	}
-	return t.FormNamed(values, pluginName), nil
+	return values, nil
 }
 
 // decodeForm splits a form as Kong does: what is not an escape is kept, ";" separates
@@ -122,9 +149,9 @@ func (q *request) multipart(t *schema.Table, boundary, pluginName string) (schem
 			continue
 		}
 		if strings.HasPrefix(part.Header.Get("Content-Type"), "application/json") {
-			v, err := decodeAny(raw)
+			v, err := decodeJSON(raw)
 			if err != nil {
-				return nil, errJSON
+				return nil, err
 			}
 			nested[name] = v
 			continue
@@ -142,107 +169,11 @@ func (q *request) multipart(t *schema.Table, boundary, pluginName string) (schem
 }
 
 func decodeJSON(raw []byte) (schema.Body, error) {
-	v, err := decodeAny(raw)
+	b, err := schema.DecodeJSON(raw)
 	if err != nil {
-		return nil, errJSON
-	}
-	b, ok := v.(map[string]any)
-	if !ok {
-		// Kong 3.9.1 crashes with a 500 here; the body is as wrong as one it cannot parse.
+		// Kong 3.9.1 crashes with a 500 on JSON that is no object; such a body is as wrong as
+		// one that cannot be parsed.
 		return nil, errJSON
 	}
 	return b, nil
-}
-
-// maxDepth bounds nesting: cjson's limit.
-const maxDepth = 1000
-
-// decodeAny decodes one JSON value. Bytes that are not UTF-8 come through as they are, so
-// that the table can name the field that holds them.
-func decodeAny(raw []byte) (any, error) {
-	if depth(raw) > maxDepth {
-		return nil, errJSON
-	}
-	bad := !utf8.Valid(raw)
-	if bad {
-		raw = hideInvalid(raw)
-	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	var v any
-	if err := d.Decode(&v); err != nil {
-		return nil, err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, errJSON
-	}
-	if bad {
-		v = showInvalid(v)
-	}
-	return v, nil
-}
-
-func depth(raw []byte) int {
-	deepest, now, quoted := 0, 0, false
-	for i := 0; i < len(raw); i++ {
-		switch c := raw[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			now++
-			deepest = max(deepest, now)
-		case c == '}' || c == ']':
-			now--
-		}
-	}
-	return deepest
-}
-
-// privateUse is the first of 256 code points that stand for bytes which are not UTF-8
-// while the JSON decoder, which would replace them, is at work.
-const privateUse = 0xF700
-
-func hideInvalid(raw []byte) []byte {
-	out := make([]byte, 0, len(raw)+16)
-	for len(raw) > 0 {
-		r, n := utf8.DecodeRune(raw)
-		if r == utf8.RuneError && n == 1 {
-			out = utf8.AppendRune(out, privateUse+rune(raw[0]))
-		} else {
-			out = append(out, raw[:n]...)
-		}
-		raw = raw[n:]
-	}
-	return out
-}
-
-func showInvalid(v any) any {
-	switch v := v.(type) {
-	case string:
-		return showBytes(v)
-	case []any:
-		for i := range v {
-			v[i] = showInvalid(v[i])
-		}
-	case map[string]any:
-		for k, x := range v {
-			delete(v, k)
-			v[showBytes(k)] = showInvalid(x)
-		}
-	}
-	return v
-}
-
-func showBytes(s string) string {
-	b := make([]byte, 0, len(s))
-	for _, r := range s {
-		if r >= privateUse && r <= privateUse+0xFF {
-			b = append(b, byte(r-privateUse))
-		} else {
-			b = utf8.AppendRune(b, r)
-		}
-	}
-	return string(b)
 }

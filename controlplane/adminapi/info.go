@@ -161,7 +161,7 @@ func (q *request) validate() error {
 func (q *request) validatePlugin() error { return q.validateAs(q.Config.Schema().Table("plugins")) }
 
 func (q *request) validateAs(t *schema.Table) error {
-	body, err := q.body(t, "")
+	body, err := q.untyped()
 	if err != nil {
 		return err
 	}

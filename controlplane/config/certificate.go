@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 
 	"google.golang.org/protobuf/proto"
@@ -86,10 +87,16 @@ func (c *Config) prepareCertificate(ctx context.Context, t *schema.Table, id str
 	return nil
 }
 
-// planSNIs adds the writes that make a certificate's server names those of body.
-func (c *Config) planSNIs(ctx context.Context, p *plan, t *schema.Table, id string, body schema.Body) error {
-	list, given := body["snis"]
-	if t.Kind != "certificates" || !given {
+// planSNIs takes the server names out of a certificate and adds the writes that make them
+// its own: those it lost go, new ones come. Names that a body does not mention stay.
+func (c *Config) planSNIs(ctx context.Context, p *plan, id string, m proto.Message, mentioned bool) error {
+	cert, ok := m.(*entityv1.Certificate)
+	if !ok {
+		return nil
+	}
+	list := cert.GetSnis()
+	cert.Snis = nil
+	if !mentioned && len(list) == 0 {
 		return nil
 	}
 	old, err := c.snisOf(ctx, id)
@@ -97,27 +104,23 @@ func (c *Config) planSNIs(ctx context.Context, p *plan, t *schema.Table, id stri
 		return err
 	}
 	have := map[string]bool{}
-	want := map[string]bool{}
-	for _, n := range stringsOf(list) {
-		want[n] = true
-	}
 	for _, e := range old {
 		name := e.Message.(*entityv1.Sni).GetName()
 		have[name] = true
-		if !want[name] {
+		if !slices.Contains(list, name) {
 			p.ops = append(p.ops, store.Op{Object: store.Object{Kind: "snis", ID: e.ID}})
 		}
 	}
-	st := c.schema.Table("snis")
-	for _, n := range stringsOf(list) {
-		if have[n] {
+	t := c.schema.Table("snis")
+	for _, name := range list {
+		if have[name] {
 			continue
 		}
-		m, err := st.Insert(schema.Body{"name": n, "certificate": schema.Body{"id": id}}, c.now())
+		sni, err := t.Insert(schema.Body{"name": name, "certificate": schema.Body{"id": id}}, c.now())
 		if err != nil {
 			return err
 		}
-		op, err := putOp(st, st.ID(m), m)
+		op, err := putOp(t, t.ID(sni), sni)
 		if err != nil {
 			return err
 		}

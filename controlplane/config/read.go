@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/sekifuda/sekifuda/controlplane/store"
+	"github.com/sekifuda/sekifuda/model"
 	"github.com/sekifuda/sekifuda/model/schema"
 )
 
@@ -57,6 +58,9 @@ func (c *Config) object(ctx context.Context, t *schema.Table, idOrKey string, un
 	}
 	key := t.EndpointKey(idOrKey)
 	if under != nil {
+		if t.Kind == "targets" {
+			idOrKey = model.NormalTarget(idOrKey)
+		}
 		key, _, _ = t.NestedKey(under.Field, under.ID, idOrKey)
 	}
 	if key == (schema.Key{}) {

@@ -174,7 +174,8 @@ func (c *Config) write(ctx context.Context, p *plan, t *schema.Table, id string,
 	if err := c.checkProtocols(ctx, m); err != nil {
 		return nil, err
 	}
-	if err := c.planSNIs(ctx, p, t, id, body); err != nil {
+	_, mentioned := body["snis"]
+	if err := c.planSNIs(ctx, p, id, m, mentioned); err != nil {
 		return nil, err
 	}
 	op, err := putOp(t, id, m)
