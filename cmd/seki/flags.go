@@ -11,12 +11,17 @@ import (
 )
 
 // flags is a verb's flag set whose flags can also be set by environment and, for the
-// planes, by a file of the same keys. The command line wins over the environment, the
-// environment over the file, the file over the default.
+// planes, by Kong's settings and by a file of the same keys. The command line wins over the
+// environment, the environment over Kong's settings, those over the file, the file over the
+// default.
 type flags struct {
 	*flag.FlagSet
 	c    *call
 	file *string
+	kong *string // kong.conf; nil: Kong's settings are not read
+
+	// ignored are Kong's settings that have no place here, for the log.
+	ignored map[string]string
 }
 
 func (c *call) flags(usage string) *flags {
@@ -41,6 +46,11 @@ func (f *flags) configFile() {
 	f.file = f.String("config", "", "YAML file of settings, with flags' names as keys")
 }
 
+// kongConf adds --kong-conf and reads KONG_ variables.
+func (f *flags) kongConf() {
+	f.kong = f.String("kong-conf", "", "a kong.conf to read; KONG_ variables are read too, and win over it")
+}
+
 // variable is a flag's environment variable.
 func variable(name string) string {
 	return "SEKI_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
@@ -60,6 +70,10 @@ func (f *flags) parse() error {
 	if err != nil {
 		return err
 	}
+	fromKong, err := f.readKong()
+	if err != nil {
+		return err
+	}
 	var bad error
 	f.VisitAll(func(fl *flag.Flag) {
 		if given[fl.Name] || bad != nil {
@@ -68,16 +82,40 @@ func (f *flags) parse() error {
 		value, source := f.c.getenv(variable(fl.Name)), variable(fl.Name)
 		if value == "" {
 			var ok bool
-			if value, ok = fromFile[fl.Name]; !ok {
+			if value, ok = fromKong[fl.Name]; ok {
+				source = "Kong's settings"
+			} else if value, ok = fromFile[fl.Name]; ok {
+				source = *f.file + ": " + fl.Name
+			} else {
 				return
 			}
-			source = *f.file + ": " + fl.Name
 		}
 		if err := f.Set(fl.Name, value); err != nil {
 			bad = fmt.Errorf("%s: %q: %w", source, value, err)
 		}
 	})
 	return bad
+}
+
+// readKong reads Kong's settings as ours, only those that this verb has flags for.
+func (f *flags) readKong() (map[string]string, error) {
+	if f.kong == nil {
+		return nil, nil
+	}
+	file := *f.kong
+	if file == "" {
+		file = f.c.getenv(variable("kong-conf"))
+	}
+	s, err := readKong(file, f.c.environ)
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.translate()
+	if err != nil {
+		return nil, err
+	}
+	f.ignored = t.ignored
+	return t.flags, nil
 }
 
 func (f *flags) readFile() (map[string]string, error) {

@@ -25,12 +25,13 @@ type verb struct {
 
 // call is one invocation: its arguments, its streams and its environment.
 type call struct {
-	name   string
-	args   []string
-	in     io.Reader
-	out    io.Writer
-	err    io.Writer
-	getenv func(string) string
+	name    string
+	args    []string
+	in      io.Reader
+	out     io.Writer
+	err     io.Writer
+	getenv  func(string) string
+	environ []string
 }
 
 var verbs = map[string]verb{}
@@ -58,7 +59,7 @@ var errUsage = errors.New("usage")
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	c := &call{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv}
+	c := &call{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, environ: os.Environ()}
 	os.Exit(c.main(ctx, os.Args[1:]))
 }
 

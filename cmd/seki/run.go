@@ -105,6 +105,7 @@ func runAll(ctx context.Context, c *call) error {
 	common.flags(f, "./.seki")
 	office.flags(f, "off")
 	gate.flags(f)
+	f.kongConf()
 	if err := parsePlane(f); err != nil {
 		return err
 	}
@@ -114,6 +115,9 @@ func runAll(ctx context.Context, c *call) error {
 	p, err := c.process(common)
 	if err != nil {
 		return err
+	}
+	for key, why := range f.ignored {
+		p.log.Warn("a setting of Kong's is not used", "setting", key, "reason", why)
 	}
 	defer p.close()
 	feed := bufconn.Listen(1 << 20)

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestKongSettings(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		conf    string
+		environ []string
+		flags   map[string]string
+		ignored []string
+		err     string
+	}{
+		"listeners": {
+			conf: "proxy_listen = 0.0.0.0:8000 reuseport backlog=16384, 0.0.0.0:8443 http2 ssl # both\nadmin_listen=127.0.0.1:8001, 127.0.0.1:8444 ssl",
+			flags: map[string]string{
+				"proxy-listen": "0.0.0.0:8000", "proxy-tls-listen": "0.0.0.0:8443", "admin-listen": "127.0.0.1:8001",
+			},
+			ignored: []string{"admin_listen 127.0.0.1:8444"},
+		},
+		"off": {conf: "proxy_listen = off", flags: map[string]string{"proxy-listen": "off", "proxy-tls-listen": "off"}},
+		"environment wins": {
+			conf: "log_level = debug", environ: []string{"KONG_LOG_LEVEL=warn", "HOME=/root"},
+			flags: map[string]string{"log-level": "warn"},
+		},
+		"postgres": {
+			conf:  "pg_host = db\npg_user = u\npg_password = p\\#w\npg_database = d",
+			flags: map[string]string{"database-url": "postgres://u:p%23w@db:5432/d?sslmode=disable"},
+		},
+		"database off":  {conf: "database = off\npg_host = db", flags: map[string]string{}},
+		"body size":     {conf: "nginx_http_client_max_body_size = 10m", flags: map[string]string{"client-max-body-bytes": "10485760"}},
+		"not mapped":    {conf: "wasm = on", flags: map[string]string{}, ignored: []string{"wasm"}},
+		"no equal sign": {conf: "\n\nproxy_listen", err: `line 3: expected key = value, got "proxy_listen"`},
+		"bad size":      {conf: "nginx_http_client_max_body_size = ten", err: "nginx_http_client_max_body_size = ten: expected a size such as 10m"},
+		"bad database":  {conf: "database = cassandra", err: "database = cassandra: expected postgres or off"},
+		"bad listener":  {conf: "proxy_listen = 8000", err: "proxy_listen = 8000: address 8000: missing port in address"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, err := readKong("", nil)
+			if err == nil {
+				err = s.read(strings.NewReader(c.conf))
+			}
+			env, _ := readKong("", c.environ)
+			for k, v := range env {
+				s[k] = v
+			}
+			var got *translation
+			if err == nil {
+				got, err = s.translate()
+			}
+			if c.err != "" {
+				if err == nil || err.Error() != c.err {
+					t.Fatalf("error %v, want %s", err, c.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(got.flags, c.flags) {
+				t.Errorf("flags %v, want %v", got.flags, c.flags)
+			}
+			if len(got.ignored) != len(c.ignored) {
+				t.Errorf("ignored %v, want %v", got.ignored, c.ignored)
+			}
+			for _, key := range c.ignored {
+				if got.ignored[key] == "" {
+					t.Errorf("%s is not listed among %v", key, got.ignored)
+				}
+			}
+		})
+	}
+}
