@@ -73,6 +73,40 @@ func TestPluginPrecedence(t *testing.T) {
 	}
 }
 
+// TestRecordedPrecedence has the plugins of the recording of Kong 3.9.1's precedence and asks
+// what it was asked, there seen by the header that the chosen configuration adds.
+func TestRecordedPrecedence(t *testing.T) {
+	t.Parallel()
+	g := mustApply(t, compiler(t), nil, service("svc1", "h"), service("svc2", "h"),
+		route("r1", "svc1", "/one"), route("r2", "svc1", "/two"), route("r3", "svc2", "/three"),
+		consumer("bob", "bob"), key("k", "bob", "bobkey"),
+		configured("2000", "shape", "", "", "", "global"), configured("2001", "shape", "", "svc1", "", "service"),
+		configured("2002", "shape", "r1", "", "", "route"), configured("2003", "shape", "", "", "bob", "consumer"),
+		configured("2004", "shape", "r2", "", "bob", "route+consumer"),
+		configured("2020", "auth", "r2", "", "", "on"), configured("2021", "auth", "r3", "", "", "on"))
+	for _, v := range []struct{ path, apikey, want string }{
+		{"/one", "", "route"},
+		{"/one", "bobkey", "route"}, // no auth there: nobody is known
+		{"/two", "", "service"},
+		{"/two", "bobkey", "route+consumer"},
+		{"/three", "", "global"},
+		{"/three", "bobkey", "consumer"},
+		{"/none", "", "global"},
+	} {
+		chain := g.Global()
+		if ep := match(g, v.path); ep != nil {
+			chain = ep.Chain
+		}
+		var who *plugin.Consumer
+		if applied(chain, "auth", nil) == "on" && v.apikey != "" {
+			who = g.Directory().Credential("keyauth_credentials", v.apikey).Consumer
+		}
+		if got := applied(chain, "shape", who); got != v.want {
+			t.Errorf("%s with key %q meets %q, want %q", v.path, v.apikey, got, v.want)
+		}
+	}
+}
+
 // orNone replaces an empty word by one that nothing is configured for.
 func orNone(s string) string {
 	if s == "" {

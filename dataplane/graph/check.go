@@ -7,9 +7,10 @@ import (
 	"github.com/sekifuda/sekifuda/plugin"
 )
 
-// Check compiles entities that belong together, for the control plane, before they are
-// stored: what a gate would refuse is refused at the desk. The error is a *Refusal. It has
-// no effect: filters are made on hosts that do nothing, and are not run.
+// Check compiles entities, with all that they refer to, for the control plane, before they
+// are stored: what a gate would refuse is refused at the desk. The error is a *Refusal. It
+// has no effect: filters are made on hosts that do nothing, and are not run. Who checks
+// change after change keeps a Compiler without Host, and the graph of the last one.
 func Check(plugins *plugin.Set, entities []Change) error {
 	c := Compiler{Plugins: plugins}
 	_, err := c.Apply(nil, entities, 0)

@@ -67,11 +67,6 @@ func (m Map[V]) Get(key string) (V, bool) {
 
 func sameKey(a, b string) bool { return a == b }
 
-// GetFunc is Get with another way to compare keys, such as one that takes constant time.
-func (m Map[V]) GetFunc(key string, same func(stored, key string) bool) (V, bool) {
-	return m.Find(m.hashOf(key), key, same)
-}
-
 // Find returns the value whose key has the hash h and is same as key. It is for keys that
 // are compared otherwise than byte by byte; h must be what the map's hash function gives
 // for the stored spelling.
