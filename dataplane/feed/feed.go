@@ -123,7 +123,8 @@ type Status struct {
 type Client struct {
 	Options
 	guard *guard
-	disk  *disk // nil without Dir
+	disk  *disk                                // nil without Dir
+	pause func(time.Duration) <-chan time.Time // before a stream is opened again
 
 	mu     sync.Mutex
 	set    set
@@ -142,7 +143,7 @@ func New(o Options) (*Client, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Client{Options: o, set: newSet()}
+	c := &Client{Options: o, set: newSet(), pause: o.Clock.After}
 	var err error
 	if c.guard, err = openGuard(o.Dir, o.Version); err != nil {
 		return nil, fmt.Errorf("open crash guard: %w", err)

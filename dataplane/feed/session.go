@@ -29,7 +29,7 @@ func (c *Client) retry(ctx context.Context, what string, do func(context.Context
 		d := backoff(failed)
 		c.Log.WarnContext(ctx, what+" ended; the node goes on with what it runs", "error", err, "again_in", d)
 		select {
-		case <-c.Clock.After(d):
+		case <-c.pause(d):
 		case <-ctx.Done():
 		}
 	}
