@@ -72,6 +72,13 @@ func (p *Peer) Begin() {
 	}
 }
 
+// Cancel ends what Begin counted without a word on how it went: the client left.
+func (p *Peer) Cancel() {
+	if p.target != nil {
+		p.target.active.Add(-1)
+	}
+}
+
 // End reports how the try that Begin counted went. status is that of the answer, when there
 // was one; took is the time until its head.
 func (p *Peer) End(pick *Pick, o Outcome, status int, took time.Duration) {

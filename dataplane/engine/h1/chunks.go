@@ -42,6 +42,9 @@ func (c *Chunks) Reset() { *c = Chunks{trailer: c.trailer[:0]} }
 // Done reports whether the body has ended.
 func (c *Chunks) Done() bool { return c.state == ended }
 
+// HasTrailer reports whether a trailer section was seen so far.
+func (c *Chunks) HasTrailer() bool { return len(c.trailer) > 0 }
+
 // Decode reads coded bytes from b and moves their data to the front of b. It returns the
 // number of data bytes and how many coded bytes it used: less than len(b) only when the body
 // ended or an error stopped it.

@@ -137,7 +137,7 @@ func unhex(c byte) byte {
 	if c-'0' < 10 {
 		return c - '0'
 	}
-	return c|0x20 - 'a' + 10
+	return c | 0x20 - 'a' + 10
 }
 
 // CheckPath refuses what nginx refuses of a path: broken escapes, an escaped NUL, and dot

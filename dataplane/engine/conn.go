@@ -1,0 +1,265 @@
+package engine
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/sekifuda/sekifuda/dataplane/engine/h1"
+	"github.com/sekifuda/sekifuda/dataplane/upstream"
+)
+
+// conn is one HTTP/1.1 connection: a goroutine reads requests from it, one after the other.
+// It is the client of its exchanges.
+type conn struct {
+	eng   *Engine
+	net   net.Conn
+	tcp   *net.TCPConn // below TLS; nil when there is none
+	tls   *tls.ConnectionState
+	peer  netip.AddrPort
+	local netip.AddrPort
+
+	// in holds what was read: in[:next] is the request under way, whose strings point there;
+	// in[next:] was sent after it.
+	in   []byte
+	next int
+	out  []byte
+
+	readBy  upstream.Deadline
+	writeBy upstream.Deadline
+
+	ex      exchange
+	body    incoming
+	answer  outgoing
+	phase   atomic.Int32
+	handled atomic.Uint64
+	closing atomic.Bool // no further request
+}
+
+// inSize is what a connection reads at once; a larger head makes its buffer grow.
+const inSize = 8 << 10
+
+func newConn(e *Engine, c net.Conn, tcp *net.TCPConn, state *tls.ConnectionState) *conn {
+	n := &conn{eng: e, net: c, tcp: tcp, tls: state, in: make([]byte, 0, inSize), out: make([]byte, 0, 4<<10)}
+	n.peer, n.local = addrPort(c.RemoteAddr()), addrPort(c.LocalAddr())
+	n.ex.init(e, n)
+	return n
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	if t, ok := a.(*net.TCPAddr); ok {
+		ap := t.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	return netip.AddrPort{}
+}
+
+func (c *conn) state() (phase, uint64) { return phase(c.phase.Load()), c.handled.Load() }
+
+func (c *conn) kill() { c.net.Close() }
+
+func (c *conn) drain() {
+	c.closing.Store(true)
+	if phase(c.phase.Load()) == waiting {
+		// The reader wakes up. A request that came in this very moment is lost, as it is
+		// whenever a server closes an idle connection: clients know to send it again.
+		c.net.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+func (c *conn) run() {
+	if !c.eng.add(c) {
+		return
+	}
+	c.eng.enlist(&c.ex)
+	defer func() {
+		if p := recover(); p != nil {
+			c.eng.opt.Logger.Error("exchange panicked", "panic", p, "stack", string(debug.Stack()))
+		}
+		c.ex.release()
+		c.net.Close()
+		c.eng.delist(&c.ex)
+		c.eng.remove(c)
+	}()
+	for first := true; c.one(first); first = false {
+	}
+}
+
+// one reads and serves one request; false ends the connection.
+func (c *conn) one(first bool) bool {
+	c.phase.Store(int32(waiting))
+	c.compact()
+	n, start, err := c.readHead(first)
+	if errors.Is(err, errHTTP2) {
+		c.eng.h2.serve(&replayed{c.net, c.in}, c.tcp, nil)
+		return false
+	}
+	var refusal *h1.Error
+	if err != nil && !errors.As(err, &refusal) {
+		return false
+	}
+	c.phase.Store(int32(working))
+	c.handled.Add(1)
+	e := &c.ex
+	e.begin(start)
+	c.answer.reset()
+	if err == nil {
+		c.next = n
+		err = e.head.ParseRequest(c.in[:n], c.eng.limits.Fields, &e.x.Request.Header)
+	}
+	e.x.Peer, e.x.Local, e.x.Request.TLS = c.peer, c.local, c.tls
+	if err != nil {
+		errors.As(err, &refusal)
+		c.body.begin(&h1.Head{Close: true})
+		e.refuseHead(refusal.Status)
+		c.linger()
+		return false
+	}
+	c.body.begin(&e.head)
+	e.x.Request.Size = int64(n)
+	e.run()
+	return c.settle()
+}
+
+// settle decides after an exchange whether another request may follow.
+func (c *conn) settle() bool {
+	a := &c.answer
+	if a.broken || a.tunnelled {
+		return false
+	}
+	if !c.body.done {
+		c.linger()
+		return false
+	}
+	return !a.close
+}
+
+// compact moves what was sent early to the front of the buffer.
+func (c *conn) compact() {
+	rest := c.in[c.next:]
+	if cap(c.in) > inSize && len(rest) <= inSize {
+		c.in = make([]byte, 0, inSize) // a large head is rare: its memory is not kept
+	}
+	c.in = c.in[:copy(c.in[:cap(c.in)], rest)]
+	c.next = 0
+}
+
+// preface begins an HTTP/2 connection with prior knowledge (RFC 9113 3.4).
+const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+var errHTTP2 = errors.New("client speaks http/2")
+
+// readHead reads until a whole request head is there and returns its length and the time of its first
+// byte. The error is an *h1.Error, errHTTP2, or one of the connection's.
+func (c *conn) readHead(first bool) (n int, start time.Time, err error) {
+	scanned := 0
+	for {
+		if len(c.in) > 0 {
+			if start.IsZero() {
+				start = c.eng.opt.Now()
+			}
+			if first && c.tls == nil && isPreface(c.in) {
+				if len(c.in) >= len(preface) {
+					return 0, start, errHTTP2
+				}
+			} else {
+				n, scanned, err = c.scan(scanned)
+				if n > 0 || err != nil {
+					return n, start, err
+				}
+			}
+		}
+		if err := c.fill(start); err != nil {
+			return 0, start, err
+		}
+	}
+}
+
+func isPreface(b []byte) bool {
+	return bytes.HasPrefix(b, []byte(preface[:min(len(b), len(preface))]))
+}
+
+func (c *conn) scan(from int) (n, scanned int, err error) {
+	if from == 0 {
+		blank, err := h1.SkipBlank(c.in)
+		if err != nil {
+			return 0, 0, err
+		}
+		c.in = c.in[:copy(c.in, c.in[blank:])]
+	}
+	return c.eng.limits.Scan(c.in, from)
+}
+
+// fill reads more of a head. start is zero while nothing of it is there.
+func (c *conn) fill(start time.Time) error {
+	if len(c.in) == cap(c.in) {
+		c.in = append(c.in, 0)[:len(c.in)] // Scan bounds it
+	}
+	if start.IsZero() {
+		if err := c.readBy.Arm(c.net.SetReadDeadline, c.eng.opt.Now(), c.eng.opt.IdleTimeout); err != nil {
+			return err
+		}
+		if c.closing.Load() { // armed over drain's
+			return io.EOF
+		}
+	} else {
+		// The whole head has its time, however many reads it takes.
+		c.phase.Store(int32(reading))
+		c.readBy.Forget()
+		if err := c.net.SetReadDeadline(start.Add(c.eng.opt.HeaderTimeout)); err != nil {
+			return err
+		}
+	}
+	n, err := c.net.Read(c.in[len(c.in):cap(c.in)])
+	c.in = c.in[:len(c.in)+n]
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// Bounds of the linger: how much and how long is read of a client that still sends after its
+// answer, so that a reset does not destroy the answer before it is read. nginx waits 30 s at
+// most and 5 s between reads.
+const (
+	lingerBytes = 1 << 20
+	lingerTime  = 5 * time.Second
+)
+
+// linger closes this side and reads on for a while.
+func (c *conn) linger() {
+	half, ok := c.net.(interface{ CloseWrite() error })
+	if !ok || c.answer.broken || half.CloseWrite() != nil {
+		return
+	}
+	c.net.SetReadDeadline(c.eng.opt.Now().Add(lingerTime))
+	b := c.in[:cap(c.in)]
+	for left := lingerBytes; left > 0; {
+		n, err := c.net.Read(b)
+		if err != nil {
+			return
+		}
+		left -= n
+	}
+}
+
+// replayed is a connection of which some bytes were read already.
+type replayed struct {
+	net.Conn
+	early []byte
+}
+
+func (r *replayed) Read(b []byte) (int, error) {
+	if len(r.early) > 0 {
+		n := copy(b, r.early)
+		r.early = r.early[n:]
+		return n, nil
+	}
+	return r.Conn.Read(b)
+}

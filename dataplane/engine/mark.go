@@ -1,0 +1,66 @@
+package engine
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sekifuda/sekifuda/plugin"
+)
+
+// mark puts the gate's own lines on an answer.
+func (e *exchange) mark() {
+	x, id := &e.x, e.eng.opt.Identity
+	h := &x.Response.Header
+	now := e.eng.opt.Now()
+	if e.proxied {
+		if id.Latency {
+			heard := x.Times.FirstByte
+			if heard.IsZero() {
+				heard = now
+			}
+			h.Set("X-Kong-Upstream-Latency", e.millis(heard.Sub(x.Times.Proxied)))
+			h.Set("X-Kong-Proxy-Latency", e.millis(x.Times.Proxied.Sub(x.Times.Start)))
+		}
+		if id.Via != "" {
+			e.markVia(h)
+		}
+		if id.Server != "" {
+			if _, there := h.Lookup("Server"); !there {
+				h.Append("Server", id.Server)
+			}
+		}
+		if id.UpstreamStatus && x.Response.UpstreamStatus != "" {
+			s := x.Response.UpstreamStatus
+			h.Set("X-Kong-Upstream-Status", s[strings.LastIndexByte(s, ' ')+1:])
+		}
+	} else {
+		if id.Latency {
+			h.Set("X-Kong-Response-Latency", e.millis(now.Sub(x.Times.Start)))
+		}
+		if id.Server != "" {
+			h.Set("Server", id.Server)
+		}
+	}
+	if id.RequestID {
+		h.Set("X-Kong-Request-Id", x.ID)
+	}
+}
+
+// markVia appends the gate to Via, with the version of the upstream's protocol.
+func (e *exchange) markVia(h *plugin.Header) {
+	from := len(e.scratch)
+	if v, ok := h.Lookup("Via"); ok {
+		e.scratch = append(append(e.scratch, v...), ", "...)
+	}
+	e.scratch = append(e.scratch, e.reply.version()...)
+	e.scratch = append(e.scratch, ' ')
+	e.scratch = append(e.scratch, e.eng.opt.Identity.Via...)
+	h.Set("Via", e.since(from))
+}
+
+func (e *exchange) millis(d time.Duration) string {
+	from := len(e.scratch)
+	e.scratch = strconv.AppendInt(e.scratch, max(d.Milliseconds(), 0), 10)
+	return e.since(from)
+}

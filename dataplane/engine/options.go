@@ -1,0 +1,79 @@
+package engine
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/sekifuda/sekifuda/dataplane/upstream"
+)
+
+// Options are what a gate is told once, at its start. The zero value is Kong's defaults.
+type Options struct {
+	HeaderTimeout time.Duration // for a whole request head; 0: 10 s
+	BodyTimeout   time.Duration // between two reads of a body, and two writes of an answer; 0: 60 s
+	IdleTimeout   time.Duration // between two requests; 0: 75 s
+
+	MaxHeaderBytes int   // of a request head; 0: 64 KiB
+	MaxBodyBytes   int64 // of a request; 0: no limit
+
+	// TrustedIPs are the peers whose X-Forwarded-* and real IP are believed.
+	TrustedIPs []netip.Prefix
+	// RealIPHeader is where a trusted peer names the client; "": X-Real-IP.
+	RealIPHeader string
+	// RealIPRecursive skips trusted addresses in that header from its end.
+	RealIPRecursive bool
+
+	Identity *Identity         // nil: KongIdentity
+	Network  *upstream.Network // nil: the system's
+	Logger   *slog.Logger      // nil: the default one
+	Now      func() time.Time  // nil: the system's clock
+}
+
+// Identity is which of its marks the gate leaves on messages.
+type Identity struct {
+	Server            string // token in Server; "": no such line
+	Via               string // name in Via; "": no such line
+	Host              string // stands for a host where an HTTP/1.0 request has none
+	Latency           bool   // X-Kong-*-Latency
+	UpstreamStatus    bool   // X-Kong-Upstream-Status
+	RequestID         bool   // X-Kong-Request-Id to clients
+	RequestIDUpstream bool   // X-Kong-Request-Id to upstreams
+}
+
+// KongIdentity is what clients of Kong 3.9.1 see by default.
+func KongIdentity() *Identity {
+	return &Identity{
+		Server: "kong/3.9.1", Via: "kong/3.9.1", Host: "kong",
+		Latency: true, RequestID: true, RequestIDUpstream: true,
+	}
+}
+
+func (o Options) withDefaults() Options {
+	o.HeaderTimeout = orElse(o.HeaderTimeout, 10*time.Second)
+	o.BodyTimeout = orElse(o.BodyTimeout, 60*time.Second)
+	o.IdleTimeout = orElse(o.IdleTimeout, 75*time.Second)
+	o.MaxHeaderBytes = orElse(o.MaxHeaderBytes, 64<<10)
+	o.RealIPHeader = orElse(o.RealIPHeader, "X-Real-IP")
+	if o.Identity == nil {
+		o.Identity = KongIdentity()
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Network == nil {
+		o.Network = upstream.NewNetwork(upstream.NetworkOptions{Now: o.Now})
+	}
+	return o
+}
+
+func orElse[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
