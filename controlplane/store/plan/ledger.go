@@ -87,6 +87,10 @@ func (l *Ledger) Apply(c *store.Commit) Outcome {
 		t.undo()
 		return Outcome{Err: err}
 	}
+	if c.DryRun {
+		t.undo()
+		return Outcome{Revision: store.Revision{Rev: t.rev, At: l.now, Changes: len(c.Ops)}}
+	}
 	changes := t.enter()
 	if changes == 0 {
 		return Outcome{Revision: l.head}

@@ -199,3 +199,19 @@ func (w *where) text() string {
 	}
 	return ` WHERE ` + strings.Join(w.conditions, ` AND `)
 }
+
+// Count implements store.Store.
+func (r *Reader) Count(ctx context.Context) (map[string]int, error) {
+	counts := map[string]int{}
+	err := r.each(ctx, "count objects", func(rows Rows) error {
+		var kind string
+		var n int64
+		err := rows.Scan(&kind, &n)
+		counts[kind] = int(n)
+		return err
+	}, `SELECT o.kind, count(*) FROM object o GROUP BY o.kind`)
+	if err != nil {
+		return nil, err
+	}
+	return counts, nil
+}
