@@ -165,7 +165,7 @@ func TestNodeServesAlone(t *testing.T) {
 	}
 	stack.Eventually(t, works)
 	cp.Kill()
-	db.Kill()
+	db.Kill(t)
 	if err := works(); err != nil {
 		t.Fatalf("with everything behind it dead: %v", err)
 	}

@@ -58,7 +58,7 @@ func fleet(t *testing.T) *world {
 	w := newWorld(t)
 	w.database = services.NewPostgres(t)
 	w.dbURL = guideDatabase(t, w.database)
-	redis := services.Redis(t)
+	redis := services.NewRedis(t).URL
 	ports := stack.FreePorts(t, 2)
 	cp := stack.Start(t, "controlplane", "--database-url", w.dbURL, "--data-dir", filepath.Join(w.tmp, "cp"),
 		"--admin-listen", ports[0], "--grpc-listen", "127.0.0.1:0", "--feed-listen", ports[1], "--feed-insecure",

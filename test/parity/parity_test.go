@@ -77,7 +77,7 @@ const recordedRedis = "127.0.0.1:56379"
 
 // TestTranscripts replays the recorded requests, group by group.
 func TestTranscripts(t *testing.T) {
-	redis := services.Redis(t)
+	redis := services.NewRedis(t).URL
 	forward(t, recordedRedis, redis)
 	p := gateway(t, redis)
 	p.WaitReady()
