@@ -8,6 +8,7 @@ package fleet
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"slices"
 	"sync"
@@ -163,6 +164,23 @@ func (f *Fleet) Node(id string) (Node, bool) {
 		return m.Node, true
 	}
 	return Node{}, false
+}
+
+// forgetAfter is how long a node that is gone is still shown.
+const forgetAfter = 24 * time.Hour
+
+// Run forgets nodes that are long gone, until ctx ends.
+func (f *Fleet) Run(ctx context.Context) error {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			f.Forget(f.now().Add(-forgetAfter))
+		}
+	}
 }
 
 // Forget drops nodes that were last seen before t and are not connected.

@@ -3,9 +3,16 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"net"
 	"sync"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
 
 	feedv1 "github.com/sekifuda/sekifuda/proto/sekifuda/feed/v1"
 )
@@ -249,4 +256,47 @@ func TestConcurrentUse(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+func TestReportsArriveOverTheWire(t *testing.T) {
+	t.Parallel()
+	f := New(nil)
+	connect(f, 1, 4)
+	l := bufconn.Listen(1 << 16)
+	server := grpc.NewServer()
+	feedv1.RegisterNodeServiceServer(server, NewReports(f))
+	served := make(chan struct{})
+	go func() { defer close(served); _ = server.Serve(l) }()
+	conn, err := grpc.NewClient("passthrough:///memory", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { conn.Close(); server.Stop(); <-served }()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	s, err := feedv1.NewNodeServiceClient(conn).Report(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := s.Recv(); err != nil || r.GetReportEveryMs() != 10_000 {
+		t.Fatalf("first directive = %v, %v, want an interval", r, err)
+	}
+	w := f.Watch()
+	defer w.Close()
+	if _, err := w.Next(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Send(&feedv1.ReportRequest{NodeId: "n0", Window: 1, SnapshotOnDisk: true}); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := w.Next(ctx); err != nil || len(all) != 1 || !all[0].SnapshotOnDisk {
+		t.Errorf("after a report the fleet shows %v, %v", all, err)
+	}
+	if err := s.Send(&feedv1.ReportRequest{NodeId: "n1"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Recv(); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("a stream that changes its node ends with %v, want InvalidArgument", err)
+	}
 }

@@ -63,7 +63,9 @@ type Plan struct {
 	groups map[string]Group
 }
 
-// New returns the plan of groups at head. A group that is not named follows head.
+// New returns the plan of groups at head. A group that is not named follows head under the
+// first generation; one that was ever assigned must stay named, or its nodes would take the
+// plan for that of a replica that lags.
 func New(groups []Group, head uint64) (*Plan, error) {
 	p := &Plan{head: head, groups: make(map[string]Group, len(groups))}
 	for _, g := range groups {

@@ -57,8 +57,6 @@ func transport() []grpc.ServerOption {
 		grpc.MaxRecvMsgSize(1 << 20),
 		// A node opens two streams.
 		grpc.MaxConcurrentStreams(16),
-		// Most connections are idle most of the time: they need no write buffer of their own.
-		grpc.SharedWriteBuffer(true),
 	}
 }
 

@@ -51,14 +51,15 @@ func (c *Cache) CreateDeltaWatch(req *discovery.DeltaDiscoveryRequest, sub cache
 // node that refuses says itself what it runs.
 func footing(req *discovery.DeltaDiscoveryRequest, known map[string]string) feedv1.Pos {
 	if req.GetErrorDetail() != nil {
-		for _, r := range refusalsOf(req.GetErrorDetail()) {
-			at, err := feedv1.PosOf(r.GetRunning())
-			if err != nil {
-				return feedv1.Pos{} // what cannot be read cannot be built upon
-			}
-			return at
+		all := refusalsOf(req.GetErrorDetail())
+		if len(all) == 0 {
+			return feedv1.Pos{}
 		}
-		return feedv1.Pos{}
+		at, err := feedv1.PosOf(all[0].GetRunning())
+		if err != nil {
+			return feedv1.Pos{} // what cannot be read cannot be built upon
+		}
+		return at
 	}
 	at, err := feedv1.ParsePos(known[feedv1.PosResource])
 	if err != nil {

@@ -78,6 +78,7 @@ func (c *Client) enforced(m Move) {
 	c.guard.applied(m.To, now)
 	if c.disk != nil {
 		c.disk.append(m)
+		c.join()
 	}
 }
 

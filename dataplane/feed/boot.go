@@ -63,7 +63,7 @@ func (c *Client) bootFile(ctx context.Context, n uint64, newest bool, tried *int
 		} else {
 			err = c.disk.startOver()
 		}
-		return r.last(), errors.Join(append(passed, err)...)
+		return c.running(), errors.Join(append(passed, err)...)
 	}
 	return Pos{}, errors.Join(passed...)
 }
@@ -83,6 +83,11 @@ func (c *Client) bootAt(ctx context.Context, r *recovered) error {
 	now := c.Clock.Now()
 	c.set = r.set
 	c.status.Running, c.status.AppliedAt = m.To, now
+	if c.group != c.Group {
+		// Generations count within a group: those of the one the node left mean nothing here,
+		// and would make every revision of the new one look like a step back.
+		c.status.Running.Generation = 0
+	}
 	c.guard.applied(m.To, now)
 	return nil
 }

@@ -93,13 +93,19 @@ func (d *disk) append(m Move) {
 	}
 }
 
-// run writes what is queued until ctx ends, and then what is left.
+// close writes what is left, once nobody appends any more.
+func (d *disk) close() {
+	if err := d.flush(); err != nil {
+		d.client.Log.Error("last good configuration is not on disk", "error", err)
+	}
+	if d.out != nil {
+		d.out.Close()
+		d.out = nil
+	}
+}
+
+// run writes what is queued until ctx ends.
 func (d *disk) run(ctx context.Context) {
-	defer func() {
-		if d.out != nil {
-			d.out.Close()
-		}
-	}()
 	for {
 		var again <-chan time.Time
 		if err := d.flush(); err != nil {
@@ -110,7 +116,6 @@ func (d *disk) run(ctx context.Context) {
 		case <-d.wake:
 		case <-again:
 		case <-ctx.Done():
-			_ = d.flush() // it was logged, or is about to be read again as it is
 			return
 		}
 	}

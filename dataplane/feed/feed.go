@@ -124,6 +124,7 @@ type Client struct {
 	Options
 	guard *guard
 	disk  *disk                                // nil without Dir
+	group string                               // in which Running was assigned
 	pause func(time.Duration) <-chan time.Time // before a stream is opened again
 
 	mu     sync.Mutex
@@ -153,6 +154,9 @@ func New(o Options) (*Client, error) {
 	}
 	if c.disk, err = openDisk(o.Dir, c); err != nil {
 		return nil, fmt.Errorf("open last good configuration: %w", err)
+	}
+	if c.group, err = readGroup(o.Dir); err != nil {
+		return nil, fmt.Errorf("read group: %w", err)
 	}
 	return c, nil
 }
@@ -188,5 +192,9 @@ func (c *Client) Run(ctx context.Context) error {
 		wg.Go(func() { c.retry(ctx, "report stream", c.report) })
 	}
 	wg.Wait()
+	c.guard.end(c.Clock.Now())
+	if c.disk != nil {
+		c.disk.close()
+	}
 	return nil
 }

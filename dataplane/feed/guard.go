@@ -132,6 +132,9 @@ func (g *guard) applied(to Pos, now time.Time) {
 	}
 }
 
+// end clears the mark of what is in force: a node that is told to end has not died of it.
+func (g *guard) end(now time.Time) { g.settle(now.Add(settleFor)) }
+
 // run clears the mark of revisions that the node survived.
 func (g *guard) run(ctx context.Context, clock Clock) {
 	for {

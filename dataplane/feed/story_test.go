@@ -3,7 +3,9 @@ package feed
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net"
 	"os"
@@ -38,9 +40,10 @@ import (
 //	runs changes                          what the node holds, exactly
 //	stores G.S.L                          the position is on disk
 //	survives                              two seconds pass since the swap
-//	dies                                  the process ends, at once
+//	dies | ends                           the process ends, at once or in order
 //	drops | hears nothing more            the stream ends, by us or by the node
 //	upgrades VERSION                      the next boot is another build
+//	joins GROUP                           the next boot is in another group
 
 func TestStories(t *testing.T) {
 	t.Parallel()
@@ -74,6 +77,7 @@ type story struct {
 	line  string
 	dir   string
 	build string
+	group string
 	clock *fakeClock
 	conn  *grpc.ClientConn
 	opens chan *played // streams that nodes opened
@@ -102,7 +106,7 @@ type played struct {
 func newStory(t *testing.T) *story {
 	t.Helper()
 	s := &story{
-		t: t, dir: filepath.Join(t.TempDir(), "data"), build: "1", clock: newFakeClock(), opens: make(chan *played, 4),
+		t: t, dir: filepath.Join(t.TempDir(), "data"), build: "1", group: "g", clock: newFakeClock(), opens: make(chan *played, 4),
 		means: map[string]string{}, seen: map[string]Pos{}, applied: make(chan Move, 64),
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -177,6 +181,8 @@ func (s *story) step(f []string) {
 		s.boot(args[len(args)-1])
 	case "upgrades":
 		s.build = args[0]
+	case "joins":
+		s.group = args[0]
 	case "connects":
 		s.connect(args)
 	case "sends":
@@ -206,6 +212,8 @@ func (s *story) step(f []string) {
 			return s.client.guard.applying == Pos{}
 		})
 	case "dies":
+		s.die()
+	case "ends":
 		s.stop()
 		s.stop = nil
 	case "drops":
@@ -224,9 +232,25 @@ func (s *story) step(f []string) {
 	}
 }
 
+// die ends the node as a crash would: with the mark that an orderly end clears.
+func (s *story) die() {
+	path := filepath.Join(s.dir, "applying")
+	mark, err := os.ReadFile(path)
+	s.stop()
+	s.stop = nil
+	if err == nil {
+		err = os.WriteFile(path, mark, 0o600)
+	} else if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err != nil {
+		s.fatalf("%v", err)
+	}
+}
+
 func (s *story) boot(want string) {
 	c, err := New(Options{
-		Conn: s.conn, Applier: s, NodeID: "n1", Group: "g", Version: s.build, Hostname: "h",
+		Conn: s.conn, Applier: s, NodeID: "n1", Group: s.group, Version: s.build, Hostname: "h",
 		Labels: map[string]string{"zone": "a"}, Dir: s.dir, Clock: s.clock,
 	})
 	if err != nil {
@@ -264,7 +288,7 @@ func (s *story) connect(args []string) {
 	}
 	q := s.request()
 	n := q.GetNode()
-	if n.GetId() != "n1" || n.GetCluster() != "g" || n.GetUserAgentVersion() != s.build ||
+	if n.GetId() != "n1" || n.GetCluster() != s.group || n.GetUserAgentVersion() != s.build ||
 		n.GetMetadata().GetFields()["labels"].GetStructValue().GetFields()["zone"].GetStringValue() != "a" {
 		s.fatalf("node introduces itself as %v", n)
 	}
