@@ -88,7 +88,7 @@ func startGate(t *testing.T, up string, opts ...option) *gate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eng.normalize = func(p string) string { return p }
+	eng.normalize = normalized
 	g := &testGraph{routes: []testRoute{{"/ok", end}}}
 	eng.Swap(g, 1)
 	ctx, cancel := context.WithCancel(context.Background())

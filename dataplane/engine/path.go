@@ -10,6 +10,9 @@ func UpstreamPath(dst []byte, service, prefix, path string, strip bool) (whole s
 	if service == "" {
 		service = "/"
 	}
+	if path == "" {
+		path = "/"
+	}
 	rest := path
 	if strip && prefix != "" {
 		rest = stripped(path, prefix)
@@ -29,13 +32,13 @@ func UpstreamPath(dst []byte, service, prefix, path string, strip bool) (whole s
 		}
 		return "", append(append(dst, service...), path...), true
 	}
-	head, trailing := service, len(path) > 1 && path[len(path)-1] == '/'
+	head, trailing := service, path[len(path)-1] == '/'
 	switch {
 	case rest == "" && service == "/":
 		return "/", dst, false
 	case rest == "" && slash && !trailing:
 		head = service[:len(service)-1]
-	case rest == "" && !slash && trailing:
+	case rest == "" && !slash && trailing && len(path) > 1:
 		rest = "/"
 	case rest == "":
 	case rest[0] == '/' && service == "/":

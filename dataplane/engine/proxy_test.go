@@ -22,7 +22,7 @@ func TestProxyPlain(t *testing.T) {
 	}
 	id := r.Header.Get("X-Kong-Request-Id")
 	port := g.addr[strings.LastIndexByte(g.addr, ':')+1:]
-	want := "GET /a%20b//?x=1 HTTP/1.1\r\nHost: " + up.addr + "\r\nX-A: 1\r\nX-Forwarded-For: 127.0.0.1\r\n" +
+	want := "GET /a%20b/?x=1 HTTP/1.1\r\nHost: " + up.addr + "\r\nX-A: 1\r\nX-Forwarded-For: 127.0.0.1\r\n" +
 		"X-Forwarded-Proto: http\r\nX-Forwarded-Host: gw.test\r\nX-Forwarded-Port: " + port + "\r\nX-Forwarded-Path: /ok/a%20b//\r\n" +
 		"X-Forwarded-Prefix: /ok\r\nX-Real-IP: 127.0.0.1\r\nVia: 1.1 kong/3.9.1\r\nX-Kong-Request-Id: " + id +
 		"\r\nConnection: keep-alive\r\n\r\n"
