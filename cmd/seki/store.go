@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"time"
 
 	"github.com/sekifuda/sekifuda/controlplane/store"
 	"github.com/sekifuda/sekifuda/controlplane/store/postgres"
@@ -52,4 +54,31 @@ func openOnce(ctx context.Context, url, dataDir string) (store.Store, error) {
 		return sqlite.Open(ctx, filepath.Join(dataDir, "config.db"))
 	}
 	return postgres.Open(ctx, url, postgres.Options{})
+}
+
+// sayEvery is how often a control plane that waits for its database says so.
+const sayEvery = 5 * time.Second
+
+// openPostgres opens PostgreSQL and waits for it when it is not there yet: in a stack that
+// starts all at once it may come last.
+func openPostgres(ctx context.Context, log *slog.Logger, url string) (store.Store, error) {
+	var said time.Time
+	for {
+		s, err := postgres.Open(ctx, url, postgres.Options{})
+		if err == nil {
+			return s, nil
+		}
+		if !errors.Is(err, store.ErrUnavailable) {
+			return nil, err
+		}
+		if time.Since(said) >= sayEvery {
+			said = time.Now()
+			log.Warn("waiting for the database", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
 }
