@@ -55,7 +55,9 @@ func (q *request) deleted(rev uint64) error {
 // enforced holds the answer back: by default until all connected nodes enforce the
 // revision, at most WaitAtMost; otherwise as Sekifuda-Wait says.
 func (q *request) enforced(rev uint64) error {
-	q.w.Header().Set("Sekifuda-Revision", strconv.FormatUint(rev, 10))
+	if q.ours() {
+		q.w.Header().Set("Sekifuda-Revision", strconv.FormatUint(rev, 10))
+	}
 	fraction, timeout, asked, err := parseWait(q.r.Header.Get("Sekifuda-Wait"))
 	if err != nil {
 		return err
@@ -73,6 +75,17 @@ func (q *request) enforced(rev uint64) error {
 		q.w.Header().Set("Sekifuda-Enforced", strconv.Itoa(enforcing)+"/"+strconv.Itoa(connected))
 	}
 	return nil
+}
+
+// ours reports whether the client speaks our words, by any header of them. Only then do
+// answers carry our own: to all others they are Kong's to the byte.
+func (q *request) ours() bool {
+	for name := range q.r.Header {
+		if strings.HasPrefix(name, "Sekifuda-") {
+			return true
+		}
+	}
+	return false
 }
 
 // parseWait reads "enforced=100%; timeout=5s".
