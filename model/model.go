@@ -40,6 +40,7 @@ func Entities() []Entity {
 		{&entityv1.HmacauthCredential{}, schema.Meaning{}},
 		{&entityv1.JwtSecret{}, jwtMeaning()},
 		{&entityv1.Acl{}, schema.Meaning{}},
+		{&entityv1.Oauth2Credential{}, schema.Meaning{}},
 		{&entityv1.Plugin{}, pluginMeaning()},
 	}
 }

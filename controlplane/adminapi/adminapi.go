@@ -86,6 +86,10 @@ type request struct {
 // ServeHTTP implements http.Handler.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := &request{API: a, w: w, r: r, start: time.Now()}
+	if r.Method == http.MethodTrace {
+		q.page(http.StatusMethodNotAllowed)
+		return
+	}
 	h := w.Header()
 	h.Set("Server", a.Server)
 	h.Set("Access-Control-Allow-Origin", allowOrigin(r))

@@ -3,6 +3,9 @@ package adminapi
 import (
 	"errors"
 	"net/http"
+	"strings"
+
+	"github.com/google/uuid"
 
 	"github.com/sekifuda/sekifuda/controlplane/config"
 	"github.com/sekifuda/sekifuda/model/fault"
@@ -116,7 +119,7 @@ func (a *API) getUnder(parent, child *schema.Table, f *schema.Field) handler {
 		}
 		e, err := q.Config.Get(q.r.Context(), child, q.wild[1], under)
 		if err != nil {
-			return bareNotFound(err)
+			return q.nestedNotFound(child, err)
 		}
 		return q.entity(http.StatusOK, e)
 	}
@@ -158,7 +161,7 @@ func (a *API) deleteUnder(parent, child *schema.Table, f *schema.Field) handler 
 		}
 		rev, err := q.Config.Delete(q.r.Context(), child, q.wild[1], under, q.origin())
 		if err != nil {
-			return bareNotFound(err)
+			return q.nestedNotFound(child, err)
 		}
 		return q.deleted(rev.Rev)
 	}
@@ -254,6 +257,18 @@ func (q *request) plainNotFound(t *schema.Table, err error) error {
 		return &answered{http.StatusNotFound, "SNI not found"}
 	}
 	return bareNotFound(err)
+}
+
+// nestedNotFound is bareNotFound, except for ACL groups: Kong 3.9.1 answers those in the
+// proxy's style, with a request id.
+func (q *request) nestedNotFound(child *schema.Table, err error) error {
+	if child.Kind != "acls" || !fault.Is(err, fault.NotFound) {
+		return bareNotFound(err)
+	}
+	q.json(http.StatusNotFound, map[string]string{
+		"message": "Not found", "request_id": strings.ReplaceAll(uuid.NewString(), "-", ""),
+	})
+	return nil
 }
 
 func bareNotFound(err error) error {

@@ -91,13 +91,19 @@ func (q *request) message(status int, text string) {
 
 // page answers with nginx's own error page, as Kong does where its code is not reached.
 func (q *request) page(status int) {
-	title := fmt.Sprintf("%d %s", status, http.StatusText(status))
+	text := http.StatusText(status)
+	if status == http.StatusMethodNotAllowed {
+		text = "Not Allowed" // nginx's own words
+	}
+	title := fmt.Sprintf("%d %s", status, text)
 	q.send(status, "text/html; charset=UTF-8", []byte("<html>\r\n<head><title>"+title+
 		"</title></head>\r\n<body>\r\n<center><h1>"+title+"</h1></center>\r\n</body>\r\n</html>\r\n"))
 }
 
 func (q *request) send(status int, contentType string, raw []byte) {
-	q.latency()
+	if q.w.Header().Get("Server") != "" { // a page of nginx's own has none of our lines
+		q.latency()
+	}
 	h := q.w.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.Itoa(len(raw)))

@@ -112,7 +112,7 @@ type Tag struct {
 	Tag  string
 }
 
-// TagQuery selects tags, ascending by (kind, id, tag).
+// TagQuery selects tags, ascending by (kind, id), those of an object in its own order.
 type TagQuery struct {
 	Tag   string // only this one, when not empty
 	After *Tag

@@ -21,6 +21,7 @@ var builtinValues = map[string]ValueCheck{
 	"ip_or_cidr":              text(checkRange),
 	"url":                     text(checkURL),
 	"lua":                     text(checkLua),
+	"redirect_uri":            text(checkRedirectURI),
 	"cors_origin":             text(checkOrigin),
 	"transformer_pair":        text(checkPair),
 	"transformer_header":      text(checkHeaderPair),
@@ -65,6 +66,19 @@ func checkName(s string) string {
 			return "invalid value '" + s +
 				"': the only accepted ascii characters are alphanumerics or ., -, _, and ~"
 		}
+	}
+	return ""
+}
+
+// checkRedirectURI takes absolute addresses without a fragment, as OAuth 2.0 asks (RFC 6749
+// section 3.1.2).
+func checkRedirectURI(s string) string {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Scheme == "" {
+		return "cannot parse '" + s + "'"
+	}
+	if u.Fragment != "" || strings.Contains(s, "#") {
+		return "fragment not allowed in '" + s + "'"
 	}
 	return ""
 }

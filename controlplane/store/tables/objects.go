@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/sekifuda/sekifuda/controlplane/store"
@@ -150,30 +151,48 @@ func (r *Reader) Tags(ctx context.Context, q store.TagQuery) ([]store.Tag, error
 		return nil, fmt.Errorf("list tags: %w", err)
 	}
 	var w where
+	w.and(`o.tags IS NOT NULL`)
 	if q.Tag != "" {
-		w.and(`tag = ` + w.tag(q.Tag))
+		w.and(hasTag + ` = ` + w.tag(q.Tag) + `)`)
 	}
-	if q.After != nil {
-		if err := plan.CheckNames("after kind", q.After.Kind, "after id", q.After.ID); err != nil {
+	if a := q.After; a != nil {
+		if err := plan.CheckNames("after kind", a.Kind, "after id", a.ID); err != nil {
 			return nil, fmt.Errorf("list tags: %w", err)
 		}
-		w.and(`(kind, id, tag) > (` + w.arg(q.After.Kind) + `, ` + w.arg(q.After.ID) + `, ` + w.tag(q.After.Tag) + `)`)
+		w.and(`(o.kind, o.id) >= (` + w.arg(a.Kind) + `, ` + w.arg(a.ID) + `)`)
 	}
-	query := `SELECT kind, id, COALESCE(full_tag, tag) FROM object_tag` + w.text() +
-		` ORDER BY kind, id, tag LIMIT ` + w.arg(int64(q.Size))
+	// Each object has a tag, and that of After may have no more: one object more than tags.
+	query := `SELECT o.kind, o.id, o.tags FROM object o` + w.text() + ` ORDER BY o.kind, o.id LIMIT ` + w.arg(int64(q.Size)+1)
 	var tags []store.Tag
 	err := r.each(ctx, "list tags", func(rows Rows) error {
 		var t store.Tag
-		var text []byte
-		err := rows.Scan(&t.Kind, &t.ID, &text)
-		t.Tag = string(text)
-		tags = append(tags, t)
+		var packed []byte
+		if err := rows.Scan(&t.Kind, &t.ID, &packed); err != nil {
+			return err
+		}
+		list, err := ParseTags(packed)
+		for _, t.Tag = range rest(list, t, q.After) {
+			if (q.Tag == "" || q.Tag == t.Tag) && len(tags) < q.Size {
+				tags = append(tags, t)
+			}
+		}
 		return err
 	}, query, w.args...)
 	if err != nil {
 		return nil, err
 	}
 	return tags, nil
+}
+
+// rest is what an object's tags hold behind after.
+func rest(tags []string, of store.Tag, after *store.Tag) []string {
+	if after == nil || of.Kind != after.Kind || of.ID != after.ID {
+		return tags
+	}
+	if i := slices.Index(tags, after.Tag); i >= 0 {
+		return tags[i+1:]
+	}
+	return nil
 }
 
 // where gathers conditions and their arguments.
