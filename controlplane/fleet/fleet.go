@@ -156,6 +156,18 @@ func (f *Fleet) Nodes() []Node {
 	return all
 }
 
+// Highest is the highest revision of a history that a connected node runs; 0 for none.
+func (f *Fleet) Highest(epoch string) (rev uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, m := range f.nodes {
+		if m.Connected && m.Running.Epoch == epoch {
+			rev = max(rev, m.Running.Staged, m.Running.Live)
+		}
+	}
+	return rev
+}
+
 // Node returns one node.
 func (f *Fleet) Node(id string) (Node, bool) {
 	f.mu.Lock()
