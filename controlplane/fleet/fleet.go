@@ -108,6 +108,9 @@ func (f *Fleet) Offered(stream int64, to feedv1.Pos) {
 func (f *Fleet) Enforced(stream int64, at feedv1.Pos) {
 	f.by(stream, func(m *member) {
 		m.Running = at
+		if m.Target == (feedv1.Pos{}) { // it came back with it, and nothing else was sent yet
+			m.Target = at
+		}
 		if at == m.Target {
 			m.Refusal, m.Reason = nil, ""
 		}
