@@ -108,6 +108,9 @@ func (f *Fleet) Offered(stream int64, to feedv1.Pos) {
 func (f *Fleet) Enforced(stream int64, at feedv1.Pos) {
 	f.by(stream, func(m *member) {
 		m.Running = at
+		if m.Target == (feedv1.Pos{}) { // it came back with it, and nothing else was sent yet
+			m.Target = at
+		}
 		if at == m.Target {
 			m.Refusal, m.Reason = nil, ""
 		}
@@ -154,6 +157,18 @@ func (f *Fleet) Nodes() []Node {
 	}
 	slices.SortFunc(all, func(a, b Node) int { return cmp.Compare(a.ID, b.ID) })
 	return all
+}
+
+// Highest is the highest revision of a history that a connected node runs; 0 for none.
+func (f *Fleet) Highest(epoch string) (rev uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, m := range f.nodes {
+		if m.Connected && m.Running.Epoch == epoch {
+			rev = max(rev, m.Running.Staged, m.Running.Live)
+		}
+	}
+	return rev
 }
 
 // Node returns one node.

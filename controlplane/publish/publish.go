@@ -55,9 +55,10 @@ type Options struct {
 	// every batch of revisions, once a second without any, and after Wake.
 	Groups func(ctx context.Context) ([]rollout.Group, error)
 
-	// Lost hears that head fell from one revision to a lower one within the same history: an
-	// asynchronous failover lost commits. It may give the history another epoch, so that
-	// nodes that run what was lost are resynced; else they follow as revisions pass theirs.
+	// Lost hears that head is below what was published, or what a node runs, in the same
+	// history: an asynchronous failover lost commits, or an older dump was loaded. It may give
+	// the history another epoch, so that nodes that run what was lost are resynced; else they
+	// follow as revisions pass theirs. It is told once of one loss.
 	Lost func(ctx context.Context, had, have uint64) error
 
 	Log *slog.Logger
@@ -75,6 +76,7 @@ type Publisher struct {
 	// Owned by Run.
 	groups []rollout.Group
 	epoch  string // last told to the fleet
+	told   uint64 // the highest revision reported as lost
 }
 
 // New returns a publisher.
@@ -172,25 +174,42 @@ func (p *Publisher) look(ctx context.Context, tail *snapshot.Snapshot) error {
 func (p *Publisher) same(ctx context.Context, tail *snapshot.Snapshot) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	// Read before head: whatever a node runs by now was committed before head is read.
+	seen := max(tail.Rev(), p.Fleet.Highest(tail.Epoch()))
 	head, err := p.Store.Head(ctx)
 	if err != nil {
 		return false, fmt.Errorf("read head: %w", err)
 	}
-	switch {
-	case head.Epoch != tail.Epoch():
+	if head.Epoch != tail.Epoch() {
 		p.Log.WarnContext(ctx, "history changed; every node is resynced", "was", tail.Epoch(), "is", head.Epoch)
-	case head.Rev < tail.Rev():
-		p.Log.ErrorContext(ctx, "head fell: commits were lost", "had", tail.Rev(), "have", head.Rev)
-		if p.Lost != nil {
-			if err := p.Lost(ctx, tail.Rev(), head.Rev); err != nil {
-				return false, fmt.Errorf("report lost revisions: %w", err)
-			}
-		}
-	default:
-		return true, nil
+		p.tail.Store(nil)
+		return false, nil
 	}
-	p.tail.Store(nil)
-	return false, nil
+	if head.Rev < seen {
+		if err := p.lost(ctx, seen, head.Rev); err != nil {
+			return false, err
+		}
+	}
+	if head.Rev < tail.Rev() {
+		p.tail.Store(nil)
+		return false, nil
+	}
+	return true, nil
+}
+
+// lost reports a loss, once.
+func (p *Publisher) lost(ctx context.Context, had, have uint64) error {
+	if had == p.told {
+		return nil
+	}
+	p.Log.ErrorContext(ctx, "commits were lost: nodes were given more than the store has", "had", had, "have", have)
+	if p.Lost != nil {
+		if err := p.Lost(ctx, had, have); err != nil {
+			return fmt.Errorf("report lost revisions: %w", err)
+		}
+	}
+	p.told = had
+	return nil
 }
 
 func (p *Publisher) read(ctx context.Context) ([]rollout.Group, error) {

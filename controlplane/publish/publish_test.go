@@ -150,10 +150,10 @@ func (m *memory) Wait(ctx context.Context, after uint64) (uint64, error) {
 		select {
 		case <-woken:
 			m.mu.Lock()
-			fell := m.head.Rev < after || m.away != nil
+			rev, err := m.head.Rev, m.away
 			m.mu.Unlock()
-			if fell { // as a poll that fails, or its deadline, would
-				return m.head.Rev, m.away
+			if rev < after || err != nil { // as a poll that fails, or its deadline, would
+				return rev, err
 			}
 		case <-ctx.Done():
 			return rev, ctx.Err()
@@ -169,6 +169,7 @@ type fixture struct {
 	lost  []uint64
 	slept []time.Duration
 	group []rollout.Group
+	bump  string // epoch that a loss begins
 }
 
 func run(t *testing.T, m *memory) *fixture {
@@ -187,6 +188,9 @@ func run(t *testing.T, m *memory) *fixture {
 			x.mu.Lock()
 			defer x.mu.Unlock()
 			x.lost = append(x.lost, had, have)
+			if x.bump != "" {
+				m.set(func() { m.head.Epoch = x.bump })
+			}
 			return nil
 		},
 		Pause: func(ctx context.Context, d time.Duration) {
@@ -294,6 +298,8 @@ func TestOutageDelaysAndLosesNothing(t *testing.T) {
 	m.commit("s/c=3", "s/d=3")
 	m.set(func() { m.away = nil })
 	x.reaches("the end of the second one")
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	for _, d := range x.slept {
 		if d < 100*time.Millisecond || d > 5*time.Second {
 			t.Errorf("pause of %v is out of bounds", d)
@@ -350,6 +356,28 @@ func TestLostCommitsAreReported(t *testing.T) {
 	defer x.mu.Unlock()
 	if !slices.Equal(x.lost, []uint64{3, 1}) {
 		t.Errorf("reported as lost: %v, want from 3 to 1", x.lost)
+	}
+}
+
+// A store that was put back from an older dump shows by its nodes alone.
+func TestNodesAheadOfTheStoreAreALoss(t *testing.T) {
+	t.Parallel()
+	m := newMemory("e1")
+	m.commit("s/a=1")
+	x := run(t, m)
+	x.reaches("head")
+	x.mu.Lock()
+	x.bump = "e2"
+	x.mu.Unlock()
+	x.Fleet.Connected(1, fleet.Node{ID: "n"})
+	x.Fleet.Enforced(1, feedv1.Pos{Epoch: "e1", Generation: 1, Staged: 40, Live: 41})
+	x.Wake()
+	wait(t, func() bool { epoch, _ := x.Cache.Head(); return epoch == "e2" })
+	x.reaches("the new epoch")
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !slices.Equal(x.lost, []uint64{41, 1}) {
+		t.Errorf("reported as lost: %v, want from 41 to 1, once", x.lost)
 	}
 }
 

@@ -121,7 +121,6 @@ func (c *Cache) Apply(u Update) {
 		}
 		c.history.reset(s)
 		c.moves.reset()
-		c.refusals.reset()
 	}
 	c.mu.Unlock()
 	c.wake()

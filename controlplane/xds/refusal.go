@@ -13,6 +13,7 @@ const (
 	maxRefused     = 8      // revisions remembered of one node; it refuses again what is forgotten
 	maxRefusers    = 10_000 // nodes remembered, ten times the fleet that a replica is made for
 	maxRefusalsMsg = 32     // refusals read of one request
+	maxViolations  = 100    // objects remembered of one refusal
 )
 
 // refusalsOf reads the refusals in the error of a request.
@@ -21,6 +22,7 @@ func refusalsOf(e *rpcstatus.Status) []*feedv1.Refusal {
 	for _, d := range e.GetDetails() {
 		r := new(feedv1.Refusal)
 		if d.UnmarshalTo(r) == nil {
+			r.Violations = r.Violations[:min(len(r.Violations), maxViolations)]
 			all = append(all, r)
 		}
 		if len(all) == maxRefusalsMsg {
@@ -40,9 +42,10 @@ func lost(req *discovery.DeltaDiscoveryRequest) bool {
 type spot struct {
 	epoch        string
 	staged, live uint64
+	hash         feedv1.SetHash // a number whose commit was lost is used again
 }
 
-func spotOf(p feedv1.Pos) spot { return spot{p.Epoch, p.Staged, p.Live} }
+func spotOf(p feedv1.Pos) spot { return spot{p.Epoch, p.Staged, p.Live, p.Hash} }
 
 // refusals remembers what each node refused. A node in another version starts afresh: it
 // may understand what the older one did not.
@@ -55,8 +58,6 @@ type refuser struct {
 	refused []spot // oldest first
 	resent  spot   // what was sent whole because the node lost its footing there
 }
-
-func (r *refusals) reset() { r.nodes = nil }
 
 func (r *refusals) has(n *core.Node, to feedv1.Pos) bool {
 	k := r.nodes[n.GetId()]

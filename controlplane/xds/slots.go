@@ -14,6 +14,9 @@ const (
 	// holdFor is how long a node may take over one chunk before another gets its slot: a
 	// stalled node must not keep fresh ones out.
 	holdFor = 10 * time.Second
+	// holdLast is how long it may take over the last one: by then it compiles, and the
+	// transport has long let go of the chunk.
+	holdLast = time.Second
 )
 
 // slots bounds how many chunks of large moves are under way. Nodes take turns, a chunk each.
@@ -65,12 +68,19 @@ func (c *Cache) advance() {
 	}
 }
 
+func (w *watch) holdFor() time.Duration {
+	if w.chunk == len(w.move.chunks)-1 {
+		return holdLast
+	}
+	return holdFor
+}
+
 // sweep enforces the deadlines as of now.
 func (c *Cache) sweep(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for w, since := range c.slots.held {
-		if now.Sub(since) >= holdFor {
+		if now.Sub(since) >= w.holdFor() {
 			delete(c.slots.held, w)
 		}
 	}

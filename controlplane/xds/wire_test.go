@@ -133,7 +133,11 @@ func TestEncodedMovesAreBounded(t *testing.T) {
 	s := snapshot.New("e", nil)
 	was := snapshot.View{Staged: s, Live: s}
 	for rev := uint64(1); rev <= 2*maxDiffs; rev++ {
-		s = s.Apply(rev, []snapshot.Change{{Rev: rev, Kind: "k", ID: "1", After: make([]byte, 64<<10)}})
+		size := 10
+		if rev > 2*maxDiffs-100 {
+			size = 1 << 20 // past the bound on bytes
+		}
+		s = s.Apply(rev, []snapshot.Change{{Rev: rev, Kind: "k", ID: "1", After: make([]byte, size)}})
 		to := snapshot.View{Staged: s, Live: s}
 		mv := m.diff(was, to, 1)
 		if m.diff(was, to, 1) != mv {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
@@ -18,8 +19,13 @@ var errHash = errors.New("set hash differs")
 // errCrashed says that the node died of a revision before.
 var errCrashed = errors.New("the node died while it applied this revision")
 
-// maxViolations is how many objects a refusal names; the rest is as broken.
-const maxViolations = 100
+// Bounds of a refusal: how many objects it names (the rest is as broken), and how long a
+// text is. A refusal must arrive: without it the node is not left where it is.
+const (
+	maxViolations = 100
+	maxText       = 1 << 10
+	maxMessage    = 4 << 10
+)
 
 // enforce makes a complete stage what the node runs, or tells why not.
 func (c *Client) enforce(ctx context.Context, s *stage) error {
@@ -101,28 +107,32 @@ func (c *Client) refuse(to Pos, why error) *rpcstatus.Status {
 func violations(why error) []*feedv1.Violation {
 	var refused *Refused
 	if !errors.As(why, &refused) {
-		return []*feedv1.Violation{{Reason: why.Error()}}
+		return []*feedv1.Violation{{Reason: text(why.Error(), maxText)}}
 	}
 	all := make([]*feedv1.Violation, 0, len(refused.Violations))
 	for _, v := range refused.Violations {
 		if len(all) == maxViolations {
 			break
 		}
-		all = append(all, &feedv1.Violation{Object: v.Object, Field: v.Field, Reason: v.Reason})
+		all = append(all, &feedv1.Violation{
+			Object: text(v.Object, maxText), Field: text(v.Field, maxText), Reason: text(v.Reason, maxText),
+		})
 	}
 	return all
 }
 
-// maxMessage keeps a refusal of a thousand objects within a request.
-const maxMessage = 4 << 10
+// text makes s fit for a message: not too long, and UTF-8.
+func text(s string, most int) string {
+	if len(s) > most {
+		s = s[:most] + "..."
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
 
 func answer(code codes.Code, message string, refusals ...*feedv1.Refusal) *rpcstatus.Status {
-	if len(message) > maxMessage {
-		message = message[:maxMessage] + "..."
-	}
-	s := &rpcstatus.Status{Code: int32(code), Message: message}
+	s := &rpcstatus.Status{Code: int32(code), Message: text(message, maxMessage)}
 	for _, r := range refusals {
-		if d, err := anypb.New(r); err == nil { // it fails on invalid UTF-8 alone
+		if d, err := anypb.New(r); err == nil { // it fails on invalid UTF-8 alone: see text
 			s.Details = append(s.Details, d)
 		}
 	}

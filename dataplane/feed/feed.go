@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/grpc"
 
@@ -138,6 +139,9 @@ func New(o Options) (*Client, error) {
 	if o.Applier == nil || o.NodeID == "" {
 		return nil, errors.New("a feed needs an applier and a node id")
 	}
+	if err := o.check(); err != nil {
+		return nil, err
+	}
 	if o.Clock == nil {
 		o.Clock = wall{}
 	}
@@ -159,6 +163,20 @@ func New(o Options) (*Client, error) {
 		return nil, fmt.Errorf("read group: %w", err)
 	}
 	return c, nil
+}
+
+// check refuses what could not be said on the wire.
+func (o *Options) check() error {
+	said := map[string]string{"node id": o.NodeID, "group": o.Group, "version": o.Version, "hostname": o.Hostname}
+	for k, v := range o.Labels {
+		said["label "+k] = k + v
+	}
+	for what, v := range said {
+		if !utf8.ValidString(v) {
+			return fmt.Errorf("%s %q is not UTF-8", what, v)
+		}
+	}
+	return nil
 }
 
 // Status tells where the client stands.

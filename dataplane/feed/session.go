@@ -43,6 +43,9 @@ func backoff(failed int) time.Duration {
 	return least + rand.N(bound-least)
 }
 
+// lasting is how long a stream holds that was not sent away.
+const lasting = 10 * time.Second
+
 // session runs one configuration stream to its end.
 func (c *Client) session(ctx context.Context) (moved bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -55,13 +58,16 @@ func (c *Client) session(ctx context.Context) (moved bool, err error) {
 	if err := stream.Send(c.hello()); err != nil {
 		return false, fmt.Errorf("send position: %w", err)
 	}
+	// A node that stands where it must hears nothing for hours; the stream is good all the
+	// same, and its end is not one more failure.
+	c.connected(true)
+	opened := c.Clock.Now()
 	var s stage
 	for {
 		m, err := stream.Recv()
 		if err != nil {
-			return moved, fmt.Errorf("receive: %w", err)
+			return moved || c.Clock.Now().Sub(opened) > lasting, fmt.Errorf("receive: %w", err)
 		}
-		c.connected(true)
 		moved = true
 		full, err := s.add(m)
 		if err != nil {

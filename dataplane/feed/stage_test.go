@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"strings"
 	"testing"
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
@@ -9,6 +10,28 @@ import (
 
 	feedv1 "github.com/sekifuda/sekifuda/proto/sekifuda/feed/v1"
 )
+
+// A refusal must arrive whatever an applier says in it.
+func TestRefusalsFitOnTheWire(t *testing.T) {
+	t.Parallel()
+	c := node(t, "", yes)
+	var r Refused
+	for range 500 {
+		r.Violations = append(r.Violations, Violation{Object: "k/1", Field: "\xff", Reason: strings.Repeat("\xfe", 1<<20)})
+	}
+	s := c.refuse(Pos{Epoch: "e"}, &r)
+	wire, err := proto.Marshal(s)
+	if err != nil || len(wire) > 1<<20 {
+		t.Fatalf("refusal has %d bytes, %v", len(wire), err)
+	}
+	got := new(feedv1.Refusal)
+	if err := s.GetDetails()[0].UnmarshalTo(got); err != nil || len(got.GetViolations()) != maxViolations {
+		t.Errorf("refusal names %d objects, %v", len(got.GetViolations()), err)
+	}
+	if _, err := New(Options{Applier: applierFunc(yes), NodeID: "n", Labels: map[string]string{"zone": "\xff"}}); err == nil {
+		t.Error("a label that is not UTF-8 is taken")
+	}
+}
 
 // FuzzStage feeds whatever decodes as a response: it is staged or refused, never worse.
 func FuzzStage(f *testing.F) {

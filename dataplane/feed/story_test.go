@@ -313,6 +313,7 @@ func (s *story) connect(args []string) {
 	if !slices.Equal(got, args) {
 		s.fatalf("node connects %v", got)
 	}
+	s.eventually("the status", func() bool { return s.client.Status().Connected })
 }
 
 func (s *story) request() *discovery.DeltaDiscoveryRequest {
