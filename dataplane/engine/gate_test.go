@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -77,7 +78,7 @@ func startGate(t *testing.T, up string, opts ...option) *gate {
 		Protocols: graph.HTTP | graph.HTTPS, StripPath: true, RequestBuffering: true, ResponseBuffering: true,
 		RedirectStatus: 426,
 	}
-	var o Options
+	o := Options{Logger: slog.New(slog.DiscardHandler)}
 	for _, f := range opts {
 		f(&o, end, spec)
 	}

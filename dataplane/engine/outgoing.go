@@ -58,8 +58,6 @@ func (c *conn) start(e *exchange, first []byte, last bool) error {
 		}
 	case r.Length >= 0:
 		o = appendLength(o, r.Length)
-	case last:
-		o = appendLength(o, int64(len(first)))
 	case e.head.Minor > 0:
 		a.chunked = true
 		o = append(o, "Transfer-Encoding: chunked\r\n"...)

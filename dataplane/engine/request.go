@@ -127,14 +127,27 @@ func (e *exchange) appendForwarded(o []byte) []byte {
 	}
 	o = append(o, "\r\nX-Real-IP: "...)
 	o = appendAddr(o, x.Client)
-	if via := e.eng.opt.Identity.Via; via != "" {
-		o = append(o, "\r\nVia: "...)
-		for v := range r.Header.Values("Via") {
-			o = append(h1.AppendValue(o, v), ", "...)
+	return e.appendVia(append(o, "\r\n"...))
+}
+
+// appendVia appends the gate to the client's Via.
+func (e *exchange) appendVia(o []byte) []byte {
+	r, own := &e.x.Request, e.eng.opt.Identity.Via
+	theirs := r.Header.Count("Via")
+	if theirs == 0 && own == "" {
+		return o
+	}
+	o = append(o, "Via: "...)
+	for v := range r.Header.Values("Via") {
+		o = h1.AppendValue(o, v)
+		if theirs--; theirs > 0 || own != "" {
+			o = append(o, ", "...)
 		}
+	}
+	if own != "" {
 		o = append(o, clientVersion(r)...)
 		o = append(o, ' ')
-		o = append(o, via...)
+		o = append(o, own...)
 	}
 	return append(o, "\r\n"...)
 }
