@@ -18,7 +18,7 @@ func load(ctx context.Context, tx *sql.Tx, need plan.Need) (*plan.Ledger, error)
 	if q.err != nil {
 		return nil, q.err
 	}
-	l := plan.New(head, time.Now().UTC())
+	l := plan.New(head, tables.Time(tables.Micros(time.Now())))
 	for _, id := range need.Requests {
 		q.each(func(r tables.Rows) error {
 			var v store.Revision

@@ -76,3 +76,30 @@ func ask(ctx context.Context, q queryer, query string, args []any) (tables.Rows,
 type rows struct{ *sql.Rows }
 
 func (r rows) Close() { _ = r.Rows.Close() }
+
+// Scan keeps an empty blob apart from NULL, which the driver hands over alike but for a type.
+func (r rows) Scan(dest ...any) error {
+	for i, d := range dest {
+		if b, ok := d.(*[]byte); ok {
+			dest[i] = &blobColumn{b}
+		}
+	}
+	return r.Rows.Scan(dest...)
+}
+
+// blobColumn takes one value: NULL is nil, an empty blob is not.
+type blobColumn struct{ to *[]byte }
+
+func (c *blobColumn) Scan(src any) error {
+	switch v := src.(type) {
+	case nil:
+		*c.to = nil
+	case []byte:
+		*c.to = append([]byte{}, v...)
+	case string:
+		*c.to = []byte(v)
+	default:
+		return fmt.Errorf("column holds a %T, want a blob", src)
+	}
+	return nil
+}

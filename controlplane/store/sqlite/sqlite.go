@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"sync"
 	"syscall"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -33,6 +34,7 @@ type Store struct {
 	write   *sql.DB // one connection
 	read    *sql.DB
 	lock    *os.File
+	once    sync.Once
 	commits *combiner.Combiner
 	bell    *bell.Bell
 }
@@ -137,7 +139,9 @@ func (s *Store) Close() error {
 	s.commits.Close()
 	s.bell.Close()
 	s.Stop()
-	return s.release()
+	var err error
+	s.once.Do(func() { err = s.release() })
+	return err
 }
 
 func (s *Store) release() error {

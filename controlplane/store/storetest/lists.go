@@ -102,10 +102,10 @@ func tagPages(ctx context.Context, d *desk) {
 	d.commit(tagged(put("services", 2, "s"), "b", "a"), tagged(put("services", 1, "s"), "c", "a", "c"), tagged(put("routes", 9, "r"), "a"))
 	want := []store.Tag{
 		{Kind: "routes", ID: id(9), Tag: "a"},
-		{Kind: "services", ID: id(1), Tag: "a"},
 		{Kind: "services", ID: id(1), Tag: "c"},
-		{Kind: "services", ID: id(2), Tag: "a"},
+		{Kind: "services", ID: id(1), Tag: "a"},
 		{Kind: "services", ID: id(2), Tag: "b"},
+		{Kind: "services", ID: id(2), Tag: "a"},
 	}
 	var got []store.Tag
 	var after *store.Tag
@@ -124,8 +124,8 @@ func tagPages(ctx context.Context, d *desk) {
 		d.Errorf("Tags = %v, want %v", got, want)
 	}
 	one, err := d.Tags(ctx, store.TagQuery{Tag: "a", After: &want[0], Size: 9})
-	if err != nil || !reflect.DeepEqual(one, []store.Tag{want[1], want[3]}) {
-		d.Errorf("Tags(a) = %v, %v, want %v", one, err, []store.Tag{want[1], want[3]})
+	if err != nil || !reflect.DeepEqual(one, []store.Tag{want[2], want[4]}) {
+		d.Errorf("Tags(a) = %v, %v, want %v", one, err, []store.Tag{want[2], want[4]})
 	}
 	d.commit(remove("services", 1), remove("services", 2))
 	if left, err := d.Tags(ctx, store.TagQuery{Size: 9}); err != nil || !reflect.DeepEqual(left, want[:1]) {

@@ -184,8 +184,14 @@ func (r *Reader) Tags(ctx context.Context, q store.TagQuery) ([]store.Tag, error
 	return tags, nil
 }
 
-// rest is what an object's tags hold behind after.
-func rest(tags []string, of store.Tag, after *store.Tag) []string {
+// rest is what an object's tags hold behind after, each once.
+func rest(given []string, of store.Tag, after *store.Tag) []string {
+	var tags []string
+	for _, t := range given {
+		if !slices.Contains(tags, t) {
+			tags = append(tags, t)
+		}
+	}
 	if after == nil || of.Kind != after.Kind || of.ID != after.ID {
 		return tags
 	}
