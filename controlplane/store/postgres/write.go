@@ -27,7 +27,7 @@ const (
 // lost connections until the store's timeout. A commit whose answer was lost is looked up,
 // never sent twice.
 func (s *Store) write(batch []store.Commit) ([]plan.Outcome, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), s.timeout+weight(batch))
 	defer cancel()
 	s.turns++
 	pause := firstRetry
@@ -51,6 +51,18 @@ func (s *Store) write(batch []store.Commit) ([]plan.Outcome, error) {
 		}
 		pause = min(2*pause, lastRetry)
 	}
+}
+
+// weight is the time that a batch's bytes may take on top: a slow disk writes a megabyte a
+// second, twice (table and log).
+func weight(batch []store.Commit) time.Duration {
+	bytes := 0
+	for i := range batch {
+		for j := range batch[i].Ops {
+			bytes += len(batch[i].Ops[j].Body)
+		}
+	}
+	return time.Duration(bytes>>20) * time.Second
 }
 
 // sleep waits for d and reports whether there is time left.
