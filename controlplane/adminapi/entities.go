@@ -251,12 +251,16 @@ func (a *API) deleteParent(t, _ *schema.Table, f *schema.Field) handler {
 	}
 }
 
-// plainNotFound turns a missing entity into Kong's short 404, which reads answer with.
+// plainNotFound turns a missing entity into Kong's short 404, which reads answer with. A
+// certificate is told at length, or by its server name.
 func (q *request) plainNotFound(t *schema.Table, err error) error {
-	if fault.Is(err, fault.NotFound) && t.Kind == "certificates" && !schema.IsID(q.wild[0]) {
+	if !fault.Is(err, fault.NotFound) || t.Kind != "certificates" {
+		return bareNotFound(err)
+	}
+	if !schema.IsID(q.wild[0]) {
 		return &answered{http.StatusNotFound, "SNI not found"}
 	}
-	return bareNotFound(err)
+	return err
 }
 
 // nestedNotFound is bareNotFound, except for ACL groups: Kong 3.9.1 answers those in the

@@ -37,9 +37,16 @@ func (a *API) registerNode() {
 	a.handle("/debug/cluster/log-level/{log_level}", only("PUT", (*request).setLogLevel))
 	a.handle("/clustering/data-planes", only("GET", (*request).dataPlanes))
 	a.handle("/clustering/status", only("GET", (*request).clusteringStatus))
+	for _, path := range []string{"/filter-chains", "/filter-chains/{filter_chains}"} {
+		a.handle(path, only("GET", noWasm))
+	}
 	if a.Metrics != nil {
 		a.handle("/metrics", only("GET", (*request).metrics))
 	}
+}
+
+func noWasm(*request) error {
+	return &answered{http.StatusBadRequest, "this endpoint is only available when wasm is enabled"}
 }
 
 func (q *request) info() error {
