@@ -263,10 +263,10 @@ func (q *request) plainNotFound(t *schema.Table, err error) error {
 	return err
 }
 
-// nestedNotFound is bareNotFound, except for ACL groups: Kong 3.9.1 answers those in the
+// nestedNotFound is bareNotFound, except for ACLs by group: Kong 3.9.1 answers those in the
 // proxy's style, with a request id.
 func (q *request) nestedNotFound(child *schema.Table, err error) error {
-	if child.Kind != "acls" || !fault.Is(err, fault.NotFound) {
+	if child.Kind != "acls" || schema.IsID(q.wild[1]) || !fault.Is(err, fault.NotFound) {
 		return bareNotFound(err)
 	}
 	q.json(http.StatusNotFound, map[string]string{
