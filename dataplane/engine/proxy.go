@@ -12,12 +12,12 @@ import (
 
 // proxy passes the request on and relays the answer.
 func (e *exchange) proxy() {
-	if err := e.prepareBody(); err != nil {
-		e.clientFault(err)
+	if s := e.endpoint.Upstream.Spec.Protocol; s == "grpc" || s == "grpcs" {
+		e.proxyH2() // a stream of messages is never held
 		return
 	}
-	if s := e.endpoint.Upstream.Spec.Protocol; s == "grpc" || s == "grpcs" {
-		e.proxyH2()
+	if err := e.prepareBody(); err != nil {
+		e.clientFault(err)
 		return
 	}
 	e.pick.Key = e.hashKey()

@@ -16,8 +16,9 @@ type Network struct {
 	dialer net.Dialer
 	now    func() time.Time
 
-	mu    sync.RWMutex
-	pools map[poolKey]*pool
+	mu         sync.RWMutex
+	pools      map[poolKey]*pool
+	transports map[poolKey]*transport
 }
 
 // NetworkOptions are what may be replaced, mostly for tests. The zero value is the system's.
@@ -32,9 +33,10 @@ func NewNetwork(o NetworkOptions) *Network {
 		o.Now = time.Now
 	}
 	return &Network{
-		names: newNames(o.Resolver),
-		now:   o.Now,
-		pools: map[poolKey]*pool{},
+		names:      newNames(o.Resolver),
+		now:        o.Now,
+		pools:      map[poolKey]*pool{},
+		transports: map[poolKey]*transport{},
 		// nginx sets no keep-alive probes on upstream connections; idle ones are closed by
 		// Sweep long before a probe would be due.
 		dialer: net.Dialer{KeepAlive: -1},
@@ -68,6 +70,7 @@ func (n *Network) Sweep(before time.Time) {
 			delete(n.pools, k)
 		}
 	}
+	n.sweepTransports(before)
 }
 
 func (n *Network) pool(k poolKey) *pool {

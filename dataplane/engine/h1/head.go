@@ -75,6 +75,13 @@ func (h *Head) fields(b []byte, most int, into *plugin.Header) error {
 	}
 }
 
+// ParseLines parses field lines that end with an empty line.
+func ParseLines(b []byte, into *plugin.Header) error {
+	var h Head
+	h.reset()
+	return h.fields(b, ResponseLimits.Fields, into)
+}
+
 func trim(b []byte) []byte {
 	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
 		b = b[1:]

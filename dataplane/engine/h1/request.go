@@ -63,6 +63,28 @@ func (h *Head) requestLine(b []byte) (int, error) {
 	return i + 11, nil
 }
 
+// CheckTarget does for a head that came otherwise than by ParseRequest, with Method, Target and
+// Host set, what ParseRequest does: it checks them and fills Path and Query.
+func (h *Head) CheckTarget() *Error {
+	var err error
+	switch {
+	case h.Method == "TRACE" || h.Method == "CONNECT":
+		err = ErrForbidden
+	case len(h.Target) > RequestLimits.RequestLine:
+		err = ErrURITooLong
+	case h.Target == "" || h.Target[0] != '/':
+		err = ErrTarget
+	case !ValidHost(h.Host):
+		err = ErrHost
+	default:
+		err = h.splitTarget()
+	}
+	if err != nil {
+		return err.(*Error)
+	}
+	return nil
+}
+
 // splitTarget reads the target's form. The asterisk is refused, as nginx does.
 func (h *Head) splitTarget() error {
 	t := h.Target
