@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/sekifuda/sekifuda/controlplane/config"
-	"github.com/sekifuda/sekifuda/controlplane/store"
 	"github.com/sekifuda/sekifuda/model/fault"
 	"github.com/sekifuda/sekifuda/model/schema"
 )
@@ -210,7 +209,7 @@ func (q *request) consumerByCustomID(t *schema.Table, id string) error {
 
 func (q *request) tags(tag string) error {
 	args := q.r.URL.Query()
-	tq := store.TagQuery{Tag: tag, Size: defaultSize}
+	tq := config.TagQuery{Tag: tag, Size: defaultSize}
 	if args.Has("size") {
 		n, err := parseSize(args.Get("size"))
 		if err != nil {
@@ -223,7 +222,7 @@ func (q *request) tags(tag string) error {
 		if err != nil {
 			return err
 		}
-		tq.After = &store.Tag{Kind: p[0], ID: p[1], Tag: p[2]}
+		tq.After = &config.Tag{Kind: p[0], ID: p[1], Tag: p[2]}
 	}
 	tags, more, err := q.Config.Tags(q.r.Context(), tq)
 	if err != nil {

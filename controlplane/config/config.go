@@ -72,3 +72,17 @@ func (c *Config) Head(ctx context.Context) (store.Head, error) { return c.store.
 
 // Ping reports whether the database answers.
 func (c *Config) Ping(ctx context.Context) error { return c.store.Ping(ctx) }
+
+// The store's words that callers of the use cases need.
+type (
+	// Tag is one tag on one entity.
+	Tag = store.Tag
+	// TagQuery selects tags.
+	TagQuery = store.TagQuery
+	// Revision is one committed number with its origin.
+	Revision = store.Revision
+	// RevisionQuery selects revisions, newest first.
+	RevisionQuery = store.RevisionQuery
+	// Change is one entity before and after a revision, encoded.
+	Change = store.Change
+)

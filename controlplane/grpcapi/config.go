@@ -12,7 +12,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sekifuda/sekifuda/controlplane/config"
-	"github.com/sekifuda/sekifuda/controlplane/store"
 	"github.com/sekifuda/sekifuda/model/schema"
 	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
 )
@@ -157,7 +156,7 @@ func pageSize(n uint32) int {
 }
 
 func (s *configServer) ListRevisions(ctx context.Context, req *controlv1.ListRevisionsRequest) (*controlv1.ListRevisionsResponse, error) {
-	q := store.RevisionQuery{Before: req.GetBefore(), Actor: req.GetActor(), Size: pageSize(req.GetPageSize())}
+	q := config.RevisionQuery{Before: req.GetBefore(), Actor: req.GetActor(), Size: pageSize(req.GetPageSize())}
 	if ref := req.GetRef(); ref != nil {
 		t, err := s.table(ref.GetKind())
 		if err != nil {
@@ -205,7 +204,7 @@ func entity(e *config.Entity) (*controlv1.Entity, error) {
 	return &controlv1.Entity{Kind: e.Table.Kind, Id: e.ID, Rev: e.Rev, Spec: spec}, nil
 }
 
-func revision(r store.Revision) *controlv1.Revision {
+func revision(r config.Revision) *controlv1.Revision {
 	return &controlv1.Revision{
 		Rev: r.Rev, At: timestamppb.New(r.At), Actor: r.Actor, Message: r.Message,
 		Client: r.Client, RequestId: r.RequestID, Changes: uint32(r.Changes),

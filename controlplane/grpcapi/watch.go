@@ -5,7 +5,6 @@ import (
 
 	"google.golang.org/grpc"
 
-	"github.com/sekifuda/sekifuda/controlplane/store"
 	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
 )
 
@@ -66,7 +65,7 @@ func (s *configServer) sendRevisions(ctx context.Context, after, to uint64, kind
 	return flush()
 }
 
-func (s *configServer) change(ch store.Change) (*controlv1.Change, error) {
+func (s *configServer) change(ch config.Change) (*controlv1.Change, error) {
 	c := &controlv1.Change{Kind: ch.Kind, Id: ch.ID}
 	var err error
 	if c.Before, err = s.image(ch, ch.Before); err != nil {
@@ -76,7 +75,7 @@ func (s *configServer) change(ch store.Change) (*controlv1.Change, error) {
 	return c, err
 }
 
-func (s *configServer) image(ch store.Change, body []byte) (*controlv1.Entity, error) {
+func (s *configServer) image(ch config.Change, body []byte) (*controlv1.Entity, error) {
 	if body == nil {
 		return nil, nil
 	}
@@ -100,7 +99,7 @@ func (s *configServer) Diff(req *controlv1.DiffRequest, stream grpc.ServerStream
 	}
 	back := from > to
 	low, high := min(from, to), max(from, to)
-	merged, order := map[string]*store.Change{}, []string{}
+	merged, order := map[string]*config.Change{}, []string{}
 	for ch, err := range s.Config.Changes(stream.Context(), low, high) {
 		if err != nil {
 			return err
