@@ -8,13 +8,12 @@ import (
 	"strings"
 
 	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/sekifuda/sekifuda/controlplane/store"
 	"github.com/sekifuda/sekifuda/controlplane/store/tables"
 )
 
-// source asks the readers' connections.
+// source asks the reading connections.
 type source struct{ db *sql.DB }
 
 func (s source) Query(ctx context.Context, query string, args ...any) (tables.Rows, error) {
@@ -26,31 +25,7 @@ func (s source) View(ctx context.Context) (tables.Asker, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return view{tx}, func() { _ = tx.Rollback() }, nil // it read only
-}
-
-func (s source) Fault(act string, err error) error { return fault(act, err) }
-
-// fault tells a disk that is full or gone, which may come back, from a bug.
-func fault(act string, err error) error {
-	var e *sqlite.Error
-	if errors.As(err, &e) {
-		switch e.Code() & 0xff {
-		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR,
-			sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_INTERRUPT:
-			return fmt.Errorf("%s: %w: %w", act, store.ErrUnavailable, err)
-		}
-	}
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return fmt.Errorf("%s: %w: %w", act, store.ErrUnavailable, err)
-	}
-	return fmt.Errorf("%s: %w", act, err)
-}
-
-// constraint reports whether the database refused rows as hurting a constraint.
-func constraint(err error) bool {
-	var e *sqlite.Error
-	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_CONSTRAINT
+	return view{tx}, func() { _ = tx.Rollback() }, nil // nothing to lose: it only reads
 }
 
 type view struct{ tx *sql.Tx }
@@ -59,47 +34,55 @@ func (v view) Query(ctx context.Context, query string, args ...any) (tables.Rows
 	return ask(ctx, v.tx, query, args)
 }
 
-type queryer interface {
+type asker interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// ask runs a query whose parameters are numbered as in PostgreSQL. SQLite numbers with "?".
-func ask(ctx context.Context, q queryer, query string, args []any) (tables.Rows, error) {
-	r, err := q.QueryContext(ctx, strings.ReplaceAll(query, "$", "?"), args...)
+// ask puts the question in SQLite's spelling of numbered parameters: ?1 for $1.
+func ask(ctx context.Context, db asker, query string, args []any) (tables.Rows, error) {
+	rows, err := db.QueryContext(ctx, strings.ReplaceAll(query, "$", "?"), args...)
 	if err != nil {
 		return nil, err
 	}
-	return rows{r}, nil
+	return answer{rows}, nil
 }
 
-// rows are database/sql's, whose Close tells again what Err told.
-type rows struct{ *sql.Rows }
+// answer is sql.Rows with a quiet Close: what went wrong is in Err.
+type answer struct{ *sql.Rows }
 
-func (r rows) Close() { _ = r.Rows.Close() }
+func (a answer) Close() { _ = a.Rows.Close() }
 
-// Scan keeps an empty blob apart from NULL, which the driver hands over alike but for a type.
-func (r rows) Scan(dest ...any) error {
-	for i, d := range dest {
-		if b, ok := d.(*[]byte); ok {
-			dest[i] = &blobColumn{b}
-		}
+func (s source) Fault(act string, err error) error { return fault(act, err) }
+
+// SQLite's primary result codes.
+const (
+	codeBusy       = 5
+	codeLocked     = 6
+	codeNoMem      = 7
+	codeReadOnly   = 8
+	codeInterrupt  = 9
+	codeIO         = 10
+	codeFull       = 13
+	codeCantOpen   = 14
+	codeConstraint = 19
+)
+
+func primary(err error) int {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return 0
 	}
-	return r.Rows.Scan(dest...)
+	return e.Code() & 0xff
 }
 
-// blobColumn takes one value: NULL is nil, an empty blob is not.
-type blobColumn struct{ to *[]byte }
-
-func (c *blobColumn) Scan(src any) error {
-	switch v := src.(type) {
-	case nil:
-		*c.to = nil
-	case []byte:
-		*c.to = append([]byte{}, v...)
-	case string:
-		*c.to = []byte(v)
-	default:
-		return fmt.Errorf("column holds a %T, want a blob", src)
+// fault tells a disk that is full, failing or out of reach from a bug.
+func fault(act string, err error) error {
+	switch primary(err) {
+	case codeBusy, codeLocked, codeNoMem, codeReadOnly, codeInterrupt, codeIO, codeFull, codeCantOpen:
+		return fmt.Errorf("%s: %w: %w", act, store.ErrUnavailable, err)
 	}
-	return nil
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%s: %w: %w", act, store.ErrUnavailable, err)
+	}
+	return fmt.Errorf("%s: %w", act, err)
 }

@@ -1,8 +1,8 @@
-// Package sqlite keeps configuration in one file: the embedded store, for a gateway without
-// a database server.
+// Package sqlite keeps a store in one SQLite file, for a single process that has no
+// PostgreSQL. One connection writes, several read; a commit is on disk when it returns.
 //
-// It knows SQLite; what a batch may write is judged by store/plan, and what both databases
-// are asked alike is in store/tables. One process owns the file at a time. Enter at Open.
+// It does not know how a commit is judged (store/plan) or what the reading questions are
+// (store/tables). Enter at Open.
 package sqlite
 
 import (
@@ -12,8 +12,8 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 	"sync"
-	"syscall"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
@@ -24,87 +24,90 @@ import (
 	"github.com/sekifuda/sekifuda/migrations"
 )
 
-// readers bounds connections that read: an answer is a few rows from memory, so more would
-// only wait for the processor.
-const readers = 8
+// maxReaders bounds the reading connections; each has a page cache of its own, and more
+// than a few do not make one disk faster.
+const maxReaders = 8
 
-// Store is a store in one file.
+// Store is a store in a SQLite file.
 type Store struct {
 	*tables.Reader
-	write   *sql.DB // one connection
-	read    *sql.DB
 	lock    *os.File
-	once    sync.Once
+	readers *sql.DB
+	writers *sql.DB // of one connection
 	commits *combiner.Combiner
 	bell    *bell.Bell
+
+	writing sync.Mutex // guards writer, which commits and secrets share
+	writer  *writer
+	close   func() error
 }
 
 var _ store.Store = (*Store)(nil)
 
-// Open opens the file at path, makes it when it does not exist, and brings its tables up to
-// date. A file that another process has open is an error that says so.
+// Open opens the file at path, made with its folder if it is not there, and brings its
+// tables up to date. While it is open no other process can open it: ErrInUse.
 func Open(ctx context.Context, path string) (*Store, error) {
-	lock, err := own(path)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("make the data folder: %w", err)
+	}
+	lock, err := acquire(path + ".lock")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
 	s := &Store{lock: lock}
+	s.close = sync.OnceValue(s.release)
 	if err := s.open(ctx, path); err != nil {
-		_ = s.release()
-		return nil, fmt.Errorf("open embedded store %s: %w", path, err)
+		return nil, errors.Join(fmt.Errorf("open store %s: %w", path, err), s.release())
 	}
-	s.Reader = tables.NewReader(source{s.read})
-	head, err := s.Head(ctx)
-	if err != nil {
-		_ = s.release()
-		return nil, fmt.Errorf("open embedded store %s: %w", path, err)
-	}
-	s.bell = bell.New(nil) // every commit is this process's own
-	s.bell.Ring(head.Rev)
-	s.commits = combiner.New(s.writeBatch)
 	return s, nil
 }
 
 func (s *Store) open(ctx context.Context, path string) error {
-	var err error
-	// A commit is on disk before it is answered: synchronous FULL flushes the log each time.
-	if s.write, err = connect(path, "_txlock=immediate"); err != nil {
-		return err
-	}
-	s.write.SetMaxOpenConns(1)
-	if err := migrations.SQLite(ctx, s.write); err != nil {
-		return err
-	}
-	if s.read, err = connect(path, "mode=ro"); err != nil {
-		return err
-	}
-	s.read.SetMaxOpenConns(readers)
-	s.read.SetMaxIdleConns(readers)
-	return s.read.PingContext(ctx)
-}
-
-func connect(path, option string) (*sql.DB, error) {
-	dsn := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath()}
-	dsn.RawQuery = option + "&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(ON)"
-	return sql.Open("sqlite", dsn.String())
-}
-
-// own locks the file for this process. The kernel lets go of the lock when the process ends,
-// however it ends.
-func own(path string) (*os.File, error) {
-	f, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	// Made here and not by SQLite, for its mode: secrets are inside. The files beside it
+	// get the same mode.
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open embedded store: %w", err)
+		return err
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if err == nil {
-		return f, nil
+	if err := file.Close(); err != nil {
+		return err
 	}
-	_ = f.Close() // nothing was written
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil, fmt.Errorf("the embedded store %s is in use by another process; stop it, or choose another data folder", path)
+	if s.writers, err = sql.Open("sqlite", address(path)); err != nil {
+		return err
 	}
-	return nil, fmt.Errorf("lock embedded store %s: %w", path, err)
+	s.writers.SetMaxOpenConns(1)
+	if err := migrations.SQLite(ctx, s.writers); err != nil {
+		return err
+	}
+	conn, err := s.writers.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	s.writer = &writer{conn: conn, statements: map[string]*sql.Stmt{}}
+	if s.readers, err = sql.Open("sqlite", address(path)); err != nil {
+		return err
+	}
+	s.readers.SetMaxOpenConns(maxReaders)
+	s.readers.SetMaxIdleConns(maxReaders)
+	s.Reader = tables.NewReader(source{s.readers})
+	head, err := s.Head(ctx)
+	if err != nil {
+		return err
+	}
+	// Every commit is this process's own and rings: there is nothing to poll for.
+	s.bell = bell.New(nil)
+	s.bell.Ring(head.Rev)
+	s.commits = combiner.New(s.write)
+	return nil
+}
+
+// address is the driver's name for the file. The write-ahead log is flushed at every commit
+// (synchronous FULL), and cut back when a long reader made it grow.
+func address(path string) string {
+	pragmas := url.Values{"_pragma": {
+		"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "journal_size_limit(67108864)",
+	}}
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + pragmas.Encode()
 }
 
 // Commit implements store.Store.
@@ -129,27 +132,33 @@ func (s *Store) Secret(ctx context.Context, name string, fresh []byte) ([]byte, 
 		if len(fresh) == 0 {
 			return nil
 		}
-		_, err := s.write.ExecContext(ctx, `INSERT INTO secret (name, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING`, name, fresh)
-		return err
+		s.writing.Lock()
+		defer s.writing.Unlock()
+		return s.writer.exec(ctx, `INSERT INTO secret (name, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING`, name, fresh)
 	})
 }
 
 // Close implements store.Store.
-func (s *Store) Close() error {
-	s.commits.Close()
-	s.bell.Close()
-	s.Stop()
-	var err error
-	s.once.Do(func() { err = s.release() })
-	return err
-}
+func (s *Store) Close() error { return s.close() }
 
+// release undoes as much of Open as was done.
 func (s *Store) release() error {
 	var errs []error
-	for _, db := range []*sql.DB{s.read, s.write} {
-		if db != nil {
-			errs = append(errs, db.Close())
-		}
+	if s.commits != nil {
+		s.commits.Close()
+		s.bell.Close()
+	}
+	if s.Reader != nil {
+		s.Stop()
+		errs = append(errs, s.readers.Close())
+	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.writer != nil {
+		errs = append(errs, s.writer.close())
+	}
+	if s.writers != nil {
+		errs = append(errs, s.writers.Close())
 	}
 	return errors.Join(append(errs, s.lock.Close())...)
 }

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -12,150 +13,229 @@ import (
 	"github.com/sekifuda/sekifuda/controlplane/store/tables"
 )
 
-// writeTimeout bounds one batch. Nothing but this process writes, so only the disk is
-// waited for.
-const writeTimeout = 10 * time.Second
-
-// writeBatch is the combiner's: it writes the batch in one transaction.
-func (s *Store) writeBatch(batch []store.Commit) ([]plan.Outcome, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
-	defer cancel()
-	outcomes, head, err := s.turn(ctx, batch)
-	if constraint(err) {
+// write is the combiner's: it writes the batch in one transaction. It has no deadline: the
+// file is local, and a half-waited commit would have no answer.
+func (s *Store) write(batch []store.Commit) ([]plan.Outcome, error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	ctx := context.Background()
+	outcomes, p, err := s.writer.write(ctx, batch)
+	if primary(err) == codeConstraint {
 		return nil, fmt.Errorf("%w: %w", combiner.ErrConstraint, err)
 	}
 	if err != nil {
 		return nil, fault("write batch", err)
 	}
-	if head > 0 {
-		s.bell.Ring(head)
+	if n := len(p.Revisions); n > 0 {
+		s.bell.Ring(p.Revisions[n-1].Rev)
 	}
 	return outcomes, nil
 }
 
-// turn returns the new head, 0 when nothing was written.
-func (s *Store) turn(ctx context.Context, batch []store.Commit) ([]plan.Outcome, uint64, error) {
-	tx, err := s.write.BeginTx(ctx, nil)
-	if err != nil {
-		return nil, 0, err
+// writer is the writing connection with its prepared statements, one for each text in this
+// package.
+type writer struct {
+	conn       *sql.Conn
+	statements map[string]*sql.Stmt
+}
+
+func (w *writer) close() error {
+	var errs []error
+	for _, s := range w.statements {
+		errs = append(errs, s.Close())
 	}
-	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
-	ledger, err := load(ctx, tx, plan.Needs(batch))
-	if err != nil {
-		return nil, 0, err
+	return errors.Join(append(errs, w.conn.Close())...)
+}
+
+func (w *writer) statement(ctx context.Context, text string) (*sql.Stmt, error) {
+	if s, ok := w.statements[text]; ok {
+		return s, nil
 	}
-	outcomes := make([]plan.Outcome, len(batch))
+	s, err := w.conn.PrepareContext(ctx, text)
+	if err == nil {
+		w.statements[text] = s
+	}
+	return s, err
+}
+
+func (w *writer) exec(ctx context.Context, text string, args ...any) error {
+	s, err := w.statement(ctx, text)
+	if err != nil {
+		return err
+	}
+	_, err = s.ExecContext(ctx, args...)
+	return err
+}
+
+// each hands every row of the answer to take.
+func (w *writer) each(ctx context.Context, take func(tables.Rows) error, text string, args ...any) error {
+	s, err := w.statement(ctx, text)
+	if err != nil {
+		return err
+	}
+	rows, err := s.QueryContext(ctx, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := take(answer{rows}); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func (w *writer) write(ctx context.Context, batch []store.Commit) (outcomes []plan.Outcome, p *plan.Plan, err error) {
+	if err := w.exec(ctx, `BEGIN IMMEDIATE`); err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			// SQLite may have rolled back already (a full disk); then this says so.
+			_ = w.exec(ctx, `ROLLBACK`)
+		}
+	}()
+	ledger, err := w.load(ctx, plan.Needs(batch))
+	if err != nil {
+		return nil, nil, err
+	}
+	outcomes = make([]plan.Outcome, len(batch))
 	for i := range batch {
 		outcomes[i] = ledger.Apply(&batch[i])
 	}
-	p := ledger.Plan()
-	if p.Empty() {
-		return outcomes, 0, nil
+	p = ledger.Plan()
+	if err := w.put(ctx, p); err != nil {
+		return nil, nil, err
 	}
-	w := writer{ctx: ctx, tx: tx}
-	w.takeAway(p)
-	w.put(p)
-	w.log(p)
-	head := p.Revisions[len(p.Revisions)-1].Rev
-	w.do(`UPDATE head SET rev = ?1`, int64(head))
-	if w.err != nil {
-		return nil, 0, w.err
-	}
-	if err := tx.Commit(); err != nil {
-		return nil, 0, err
-	}
-	return outcomes, head, nil
+	return outcomes, p, w.exec(ctx, `COMMIT`)
 }
 
-// writer runs statements until one fails.
-type writer struct {
-	ctx  context.Context
-	tx   *sql.Tx
-	stmt map[string]*sql.Stmt
-	err  error
-}
-
-// do runs a statement; each text is prepared once a transaction.
-func (w *writer) do(query string, args ...any) {
-	if w.err != nil {
-		return
+// load reads what the batch needs.
+func (w *writer) load(ctx context.Context, need plan.Need) (*plan.Ledger, error) {
+	var head store.Revision
+	var rev int64
+	err := w.each(ctx, func(rows tables.Rows) error { return rows.Scan(&rev) }, `SELECT rev FROM head`)
+	if err != nil {
+		return nil, err
 	}
-	st := w.stmt[query]
-	if st == nil {
-		if st, w.err = w.tx.PrepareContext(w.ctx, query); w.err != nil {
-			return
+	err = w.each(ctx, func(rows tables.Rows) error { return tables.ScanRevision(rows, &head) },
+		`SELECT `+tables.RevisionColumns+` FROM revision v WHERE v.rev = ?1`, rev)
+	if err != nil {
+		return nil, err
+	}
+	head.Rev = uint64(rev)
+	ledger := plan.New(head, time.Now().UTC().Truncate(time.Microsecond))
+	for _, id := range need.Requests {
+		err := w.each(ctx, func(rows tables.Rows) error {
+			var r store.Revision
+			err := tables.ScanRevision(rows, &r)
+			ledger.SetRequest(r)
+			return err
+		}, `SELECT `+tables.RevisionColumns+` FROM revision v WHERE v.request_id = ?1`, []byte(id))
+		if err != nil {
+			return nil, err
 		}
-		if w.stmt == nil {
-			w.stmt = map[string]*sql.Stmt{}
+	}
+	for _, n := range need.Objects {
+		if err := w.loadObject(ctx, ledger, n); err != nil {
+			return nil, err
 		}
-		w.stmt[query] = st
 	}
-	_, w.err = st.ExecContext(w.ctx, args...)
+	return ledger, w.loadNeighbours(ctx, ledger, need)
 }
 
-// takeAway removes objects, and what those that stay no longer hold.
-func (w *writer) takeAway(p *plan.Plan) {
-	for _, n := range p.Deletes {
-		w.do(`DELETE FROM object WHERE kind = ?1 AND id = ?2`, n.Kind, n.ID)
-	}
-	for _, k := range p.KeysOff {
-		w.do(`DELETE FROM object_key WHERE kind = ?1 AND idx = ?2 AND val = ?3`, k.Owner.Kind, k.What.Index, []byte(k.What.Value))
-	}
-	for _, r := range p.RefsOff {
-		w.do(`DELETE FROM object_ref WHERE src_kind = ?1 AND src_id = ?2 AND field = ?3 AND dst_kind = ?4 AND dst_id = ?5`,
-			r.Owner.Kind, r.Owner.ID, r.What.Field, r.What.Kind, r.What.ID)
-	}
-	for _, t := range p.TagsOff {
-		w.do(`DELETE FROM object_tag WHERE kind = ?1 AND id = ?2 AND tag = ?3`, t.Owner.Kind, t.Owner.ID, tables.Indexed(t.What))
-	}
-}
-
-// put writes objects and what they newly hold.
-func (w *writer) put(p *plan.Plan) {
-	for _, o := range p.Puts {
-		w.do(`INSERT INTO object (kind, id, rev, tags, body) VALUES (?1, ?2, ?3, ?4, ?5)
-			ON CONFLICT (kind, id) DO UPDATE SET rev = excluded.rev, tags = excluded.tags, body = excluded.body`,
-			o.Name.Kind, o.Name.ID, int64(o.Held.Rev), blob(tables.Tags(o.Held.Tags)), o.Held.Body)
-	}
-	for _, k := range p.KeysOn {
-		w.do(`INSERT INTO object_key (kind, id, idx, val) VALUES (?1, ?2, ?3, ?4)`,
-			k.Owner.Kind, k.Owner.ID, k.What.Index, []byte(k.What.Value))
-	}
-	for _, r := range p.RefsOn {
-		w.do(`INSERT INTO object_ref (src_kind, src_id, field, dst_kind, dst_id) VALUES (?1, ?2, ?3, ?4, ?5)`,
-			r.Owner.Kind, r.Owner.ID, r.What.Field, r.What.Kind, r.What.ID)
-	}
-	for _, t := range p.TagsOn {
-		form, cut := plan.Indexed(t.What)
-		var full any
-		if cut {
-			full = []byte(t.What)
+func (w *writer) loadObject(ctx context.Context, ledger *plan.Ledger, n plan.Name) error {
+	found := false
+	err := w.each(ctx, func(rows tables.Rows) error {
+		var rev int64
+		var packed, body []byte
+		if err := rows.Scan(&rev, &packed, &body); err != nil {
+			return err
 		}
-		w.do(`INSERT INTO object_tag (kind, id, tag, full_tag) VALUES (?1, ?2, ?3, ?4)`, t.Owner.Kind, t.Owner.ID, []byte(form), full)
-	}
-}
-
-// log writes the change and revision rows.
-func (w *writer) log(p *plan.Plan) {
-	for _, c := range p.Changes {
-		var beforeRev any
-		if c.Before != nil {
-			beforeRev = int64(c.BeforeRev)
+		if body == nil {
+			body = []byte{} // the driver does not tell an empty body from none
 		}
-		w.do(`INSERT INTO change (rev, seq, kind, id, before, before_rev, before_tags, after) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)`,
-			int64(c.Rev), c.Seq, c.Kind, c.ID, blob(c.Before), beforeRev, blob(tables.Tags(c.BeforeTags)), blob(c.After))
+		tags, err := tables.ParseTags(packed)
+		ledger.SetObject(n, uint64(rev), tags, body)
+		found = true
+		return err
+	}, `SELECT rev, tags, body FROM object WHERE kind = ?1 AND id = ?2`, n.Kind, n.ID)
+	if err != nil || !found {
+		return err
 	}
-	for _, r := range p.Revisions {
-		w.do(`INSERT INTO revision (rev, at_us, actor, message, client, request_id, changes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)`,
-			int64(r.Rev), tables.Micros(r.At), r.Actor, r.Message, r.Client, blob(tables.Optional(r.RequestID)), r.Changes)
+	err = w.each(ctx, func(rows tables.Rows) error {
+		var k store.Key
+		var value []byte
+		err := rows.Scan(&k.Index, &value)
+		k.Value = string(value)
+		ledger.AddKey(n, k)
+		return err
+	}, `SELECT idx, val FROM object_key WHERE kind = ?1 AND id = ?2`, n.Kind, n.ID)
+	if err != nil {
+		return err
 	}
+	return w.each(ctx, func(rows tables.Rows) error {
+		var r store.Ref
+		err := rows.Scan(&r.Field, &r.Kind, &r.ID)
+		ledger.AddRef(n, r)
+		return err
+	}, `SELECT field, dst_kind, dst_id FROM object_ref WHERE src_kind = ?1 AND src_id = ?2`, n.Kind, n.ID)
 }
 
-// blob is a column's value: nil is NULL, which a nil []byte in an interface is not to every
-// driver.
-func blob(b []byte) any {
-	if b == nil {
+// loadNeighbours reads of the objects around the batch who holds its keys, whether they
+// exist, and whether they refer to what it deletes.
+func (w *writer) loadNeighbours(ctx context.Context, ledger *plan.Ledger, need plan.Need) error {
+	for _, k := range need.Keys {
+		err := w.each(ctx, func(rows tables.Rows) error {
+			var id string
+			err := rows.Scan(&id)
+			ledger.SetHolder(k, id)
+			return err
+		}, `SELECT id FROM object_key WHERE kind = ?1 AND idx = ?2 AND val = ?3`, k.Kind, k.Index, []byte(k.Value))
+		if err != nil {
+			return err
+		}
+	}
+	for _, n := range need.Targets {
+		err := w.each(ctx, func(rows tables.Rows) error {
+			ledger.SetTarget(n)
+			return nil
+		}, `SELECT 1 FROM object WHERE kind = ?1 AND id = ?2`, n.Kind, n.ID)
+		if err != nil {
+			return err
+		}
+	}
+	touched := make(map[plan.Name]bool, len(need.Objects))
+	for _, n := range need.Objects {
+		touched[n] = true
+	}
+	for _, n := range need.Deleted {
+		if err := w.loadOutside(ctx, ledger, n, touched); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errEnough ends a reading that has found what it sought.
+var errEnough = errors.New("enough")
+
+func (w *writer) loadOutside(ctx context.Context, ledger *plan.Ledger, n plan.Name, touched map[plan.Name]bool) error {
+	err := w.each(ctx, func(rows tables.Rows) error {
+		var e plan.Edge
+		if err := rows.Scan(&e.From.Kind, &e.From.ID, &e.Field); err != nil {
+			return err
+		}
+		if touched[e.From] {
+			return nil
+		}
+		ledger.SetOutside(n, e)
+		return errEnough
+	}, `SELECT src_kind, src_id, field FROM object_ref WHERE dst_kind = ?1 AND dst_id = ?2
+		ORDER BY src_kind, src_id, field`, n.Kind, n.ID)
+	if errors.Is(err, errEnough) {
 		return nil
 	}
-	return b
+	return err
 }

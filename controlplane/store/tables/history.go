@@ -162,7 +162,8 @@ func (r *Reader) Changes(ctx context.Context, after, to uint64) iter.Seq2[store.
 			if to > h.Rev {
 				return "", nil, store.ErrNotFound
 			}
-			return `SELECT c.rev, c.seq, c.kind, c.id, c.before, c.after FROM change c
+			return `SELECT c.rev, c.seq, c.kind, c.id, c.before, c.after,
+				CASE WHEN c.before IS NULL THEN 0 ELSE 1 END, CASE WHEN c.after IS NULL THEN 0 ELSE 1 END FROM change c
 				WHERE c.rev > $1 AND c.rev <= $2 ORDER BY c.rev, c.seq`, []any{signed(after), signed(end)}, nil
 		}
 		take := func(rows Rows) (bool, error) {
@@ -178,10 +179,19 @@ func (r *Reader) Changes(ctx context.Context, after, to uint64) iter.Seq2[store.
 	}
 }
 
+// present makes an empty body empty again: SQLite's driver reads it as none.
+func present(body []byte, there int64) []byte {
+	if body == nil && there != 0 {
+		return []byte{}
+	}
+	return body
+}
+
 func scanChange(rows Rows, c *store.Change) error {
-	var rev, seq int64
-	err := rows.Scan(&rev, &seq, &c.Kind, &c.ID, &c.Before, &c.After)
+	var rev, seq, before, after int64
+	err := rows.Scan(&rev, &seq, &c.Kind, &c.ID, &c.Before, &c.After, &before, &after)
 	c.Rev, c.Seq = uint64(rev), int(seq)
+	c.Before, c.After = present(c.Before, before), present(c.After, after)
 	return err
 }
 
