@@ -41,6 +41,7 @@ lint: ## gofmt, vet, staticcheck, buf lint
 generate: ## code from .proto files, the plugin list, reference pages
 	$(BUF) generate
 	$(GO) generate ./plugin/all
+	$(GO) run ./cmd/seki-gen differences
 
 bench: ## CPU per proxied request beside nginx and net/http, in one run
 	@test/setup.sh --bench

@@ -44,6 +44,9 @@ func differences(t *testing.T) []*difference {
 		t.Fatal(err)
 	}
 	for _, d := range list {
+		if d.Cases == "" {
+			continue
+		}
 		if d.re, err = regexp.Compile("^(?:" + d.Cases + ")$"); err != nil {
 			t.Fatalf("differences.yaml: %v", err)
 		}
@@ -116,7 +119,7 @@ func judge(t *testing.T, r *result) {
 		}
 	}
 	for _, d := range table {
-		if d.used == 0 {
+		if d.re != nil && d.used == 0 {
 			t.Errorf("differences.yaml: %s no longer differs: take it out", d.Cases)
 		}
 	}
@@ -126,7 +129,7 @@ func judge(t *testing.T, r *result) {
 
 func find(table []*difference, name string) *difference {
 	for _, d := range table {
-		if d.re.MatchString(name) {
+		if d.re != nil && d.re.MatchString(name) {
 			return d
 		}
 	}

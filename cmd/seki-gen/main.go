@@ -1,0 +1,68 @@
+// Command seki-gen makes pages of docs/reference from what the code and the tests read.
+//
+//	seki-gen differences    docs/reference/kong-differences.md from test/parity/differences.yaml
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+
+	"gopkg.in/yaml.v3"
+)
+
+func main() {
+	if len(os.Args) != 2 || os.Args[1] != "differences" {
+		fmt.Fprintln(os.Stderr, "usage: seki-gen differences")
+		os.Exit(2)
+	}
+	if err := differences("test/parity/differences.yaml", "docs/reference/kong-differences.md"); err != nil {
+		fmt.Fprintln(os.Stderr, "seki-gen:", err)
+		os.Exit(1)
+	}
+}
+
+// entry is one row of the table that the parity run reads too.
+type entry struct {
+	Cases   string `yaml:"cases"`
+	Where   string `yaml:"where"`
+	Kong    string `yaml:"kong"`
+	Ours    string `yaml:"ours"`
+	Reason  string `yaml:"reason"`
+	Pending bool   `yaml:"pending"`
+}
+
+const head = `<!-- Made by seki-gen from test/parity/differences.yaml. Do not edit. -->
+# Differences from Kong 3.9.1
+
+What a client of Kong 3.9.1 may notice, and why it is so. The parity run reads the same table:
+a recorded answer that differs and is not listed here fails it, and so does a row that no
+longer differs.
+
+| where | Kong 3.9.1 | Sekifuda | why |
+|---|---|---|---|
+`
+
+func differences(from, to string) error {
+	raw, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	var list []entry
+	if err := yaml.Unmarshal(raw, &list); err != nil {
+		return fmt.Errorf("%s: %w", from, err)
+	}
+	var kept, pending bytes.Buffer
+	for _, e := range list {
+		w := &kept
+		if e.Pending {
+			w = &pending
+		}
+		fmt.Fprintf(w, "| %s | %s | %s | %s |\n", e.Where, e.Kong, e.Ours, e.Reason)
+	}
+	page := head + kept.String()
+	if pending.Len() > 0 {
+		page += "\n## Not built yet\n\n| where | Kong 3.9.1 | Sekifuda | when |\n|---|---|---|---|\n" + pending.String()
+	}
+	return os.WriteFile(to, []byte(page), 0o644)
+}
