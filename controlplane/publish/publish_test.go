@@ -340,6 +340,32 @@ func TestRestoreIsAnotherHistory(t *testing.T) {
 	}
 }
 
+// Not even for a moment are another history's changes handed over as this one's.
+func TestNothingOfAnotherHistoryIsMixedIn(t *testing.T) {
+	t.Parallel()
+	m, ctx := newMemory("e1"), context.Background()
+	m.commit("s/a=1")
+	c := xds.New(xds.Options{})
+	p := New(Options{Store: m, Cache: c, Fleet: fleet.New(nil)})
+	if err := p.step(ctx); err != nil {
+		t.Fatal(err)
+	}
+	m.head.Epoch = "e2"
+	rev := m.commit("s/a=2")
+	if err := p.follow(ctx, p.Snapshot(), rev); err != nil {
+		t.Fatal(err)
+	}
+	if epoch, rev := c.Head(); epoch != "e1" || rev != 1 {
+		t.Errorf("stream is at %s %d, want e1 1", epoch, rev)
+	}
+	if err := p.step(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if epoch, rev := c.Head(); epoch != "e2" || rev != 2 {
+		t.Errorf("stream is at %s %d, want e2 2", epoch, rev)
+	}
+}
+
 func TestLostCommitsAreReported(t *testing.T) {
 	t.Parallel()
 	m := newMemory("e1")

@@ -100,8 +100,7 @@ func (c *conn) one(first bool) bool {
 		c.eng.h2.serve(&replayed{c.net, c.in}, c.tcp, nil)
 		return false
 	}
-	var refusal *h1.Error
-	if err != nil && !errors.As(err, &refusal) {
+	if err != nil && !isRefusal(err) {
 		return false
 	}
 	c.phase.Store(int32(working))
@@ -109,22 +108,40 @@ func (c *conn) one(first bool) bool {
 	e := &c.ex
 	e.begin(start)
 	c.answer.reset()
-	if err == nil {
+	if err != nil {
+		e.head = h1.Head{Length: -1} // nothing is known of this request
+	} else {
 		c.next = n
 		err = e.head.ParseRequest(c.in[:n], c.eng.limits.Fields, &e.x.Request.Header)
 	}
 	e.x.Peer, e.x.Local, e.x.Request.TLS = c.peer, c.local, c.tls
 	if err != nil {
-		errors.As(err, &refusal)
-		c.body.begin(&h1.Head{Close: true})
-		e.refuseHead(refusal.Status)
-		c.linger()
+		c.refuse(err)
 		return false
 	}
 	c.body.begin(&e.head)
 	e.x.Request.Size = int64(n)
 	e.run()
 	return c.settle()
+}
+
+func isRefusal(err error) bool {
+	var r *h1.Error
+	return errors.As(err, &r)
+}
+
+// refuse answers a head that was not understood and ends the connection: nobody knows where
+// the next message would begin.
+func (c *conn) refuse(err error) {
+	status := 400
+	var r *h1.Error
+	if errors.As(err, &r) {
+		status = r.Status
+	}
+	c.ex.head.Close = true
+	c.body.begin(&h1.Head{Length: -1})
+	c.ex.refuseHead(status)
+	c.linger()
 }
 
 // settle decides after an exchange whether another request may follow.

@@ -54,7 +54,7 @@ func (g *testGraph) Certificate(name string) *tls.Certificate { return g.certs[n
 // gate is an engine on loopback in front of one upstream.
 type gate struct {
 	*Engine
-	t    *testing.T
+	t    testing.TB
 	addr string
 	end  *graph.Endpoint
 	g    *testGraph
@@ -63,7 +63,7 @@ type gate struct {
 // option changes a gate before it starts.
 type option func(*Options, *graph.Endpoint, *upstream.Spec)
 
-func startGate(t *testing.T, up string, opts ...option) *gate {
+func startGate(t testing.TB, up string, opts ...option) *gate {
 	t.Helper()
 	spec := &upstream.Spec{
 		ID: "s", Protocol: "http", Host: "127.0.0.1", Port: 1, Retries: 5,
@@ -107,7 +107,7 @@ func startGate(t *testing.T, up string, opts ...option) *gate {
 	return &gate{Engine: eng, t: t, addr: l.Addr().String(), end: end, g: g}
 }
 
-func listen(t *testing.T) net.Listener {
+func listen(t testing.TB) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -139,7 +139,7 @@ func (g *gate) send(raw string) *http.Response {
 	return readAnswer(g.t, r, method)
 }
 
-func readAnswer(t *testing.T, r *bufio.Reader, method string) *http.Response {
+func readAnswer(t testing.TB, r *bufio.Reader, method string) *http.Response {
 	t.Helper()
 	resp, err := http.ReadResponse(r, &http.Request{Method: method})
 	if err != nil {
@@ -195,7 +195,7 @@ func startUpstream(t *testing.T, answer func(n int, head, body string) string) *
 	return u
 }
 
-func serveTCP(t *testing.T, u *rawUpstream, serve func(net.Conn)) {
+func serveTCP(t testing.TB, u *rawUpstream, serve func(net.Conn)) {
 	t.Helper()
 	l := listen(t)
 	u.addr = l.Addr().String()
@@ -292,4 +292,11 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		}
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// noNames knows no name.
+type noNames struct{}
+
+func (noNames) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
 }

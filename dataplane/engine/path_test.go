@@ -51,6 +51,9 @@ func TestUpstreamPathAsKong(t *testing.T) {
 
 // normalized stands in for the router's normalisation, which these tests do not judge.
 func normalized(p string) string {
+	if !strings.Contains(p, "%") && !strings.Contains(p, "//") && !strings.Contains(p, "/.") {
+		return p
+	}
 	var out []byte
 	for i := 0; i < len(p); i++ {
 		c := p[i]

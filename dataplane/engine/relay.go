@@ -89,6 +89,7 @@ func (e *exchange) relayBody() {
 		e.broken()
 		return
 	}
+	e.settleIfDone()
 	if err := e.client.start(e, r.b[lo:hi], r.done && !r.hasTrailer()); err != nil {
 		e.broken()
 		return
@@ -100,6 +101,7 @@ func (e *exchange) relayBody() {
 			e.broken()
 			return
 		}
+		e.settleIfDone()
 		if hi > lo {
 			if err := e.client.send(e, r.b, lo, hi); err != nil {
 				e.broken()
@@ -119,6 +121,14 @@ func (e *exchange) relayBody() {
 	}
 	e.stopPump()
 	r.settle(e, !e.body.pumping)
+}
+
+// settleIfDone gives the upstream's connection back before the last piece is written: the
+// client's next request may come before this goroutine runs again.
+func (e *exchange) settleIfDone() {
+	if e.reply.done && !e.body.pumping {
+		e.reply.settle(e, true)
+	}
 }
 
 // hasTrailer reports whether fields follow the body.
@@ -147,6 +157,7 @@ func (e *exchange) relayRewritten() {
 	for _, edit := range e.x.Response.Rewrites() {
 		body = edit(body)
 	}
+	e.settleIfDone()
 	e.x.Response.Length = int64(len(body))
 	e.x.Response.Header.Set("Content-Length", strconv.Itoa(len(body)))
 	if err := e.client.start(e, body, true); err != nil {

@@ -63,14 +63,18 @@ type Refused struct{ Violations []Violation }
 func (r *Refused) Error() string {
 	var b strings.Builder
 	for i, v := range r.Violations {
+		if b.Len() > maxMessage {
+			fmt.Fprintf(&b, "; and %d more", len(r.Violations)-i)
+			break
+		}
 		if i > 0 {
 			b.WriteString("; ")
 		}
-		b.WriteString(v.Object)
+		b.WriteString(text(v.Object, maxText))
 		if v.Field != "" {
-			b.WriteString(" " + v.Field)
+			b.WriteString(" " + text(v.Field, maxText))
 		}
-		b.WriteString(": " + v.Reason)
+		b.WriteString(": " + text(v.Reason, maxText))
 	}
 	return b.String()
 }

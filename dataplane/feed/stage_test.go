@@ -16,8 +16,9 @@ func TestRefusalsFitOnTheWire(t *testing.T) {
 	t.Parallel()
 	c := node(t, "", yes)
 	var r Refused
+	long := strings.Repeat("\xfe", 1<<20)
 	for range 500 {
-		r.Violations = append(r.Violations, Violation{Object: "k/1", Field: "\xff", Reason: strings.Repeat("\xfe", 1<<20)})
+		r.Violations = append(r.Violations, Violation{Object: "k/1", Field: "\xff", Reason: long})
 	}
 	s := c.refuse(Pos{Epoch: "e"}, &r)
 	wire, err := proto.Marshal(s)
