@@ -1,24 +1,57 @@
 // Command seki-gen makes pages of docs/reference from what the code and the tests read.
 //
 //	seki-gen differences    docs/reference/kong-differences.md from test/parity/differences.yaml
+//	seki-gen plugins        plugin/all/all.gen.go from the folders of plugin/
 package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"gopkg.in/yaml.v3"
 )
 
 func main() {
-	if len(os.Args) != 2 || os.Args[1] != "differences" {
-		fmt.Fprintln(os.Stderr, "usage: seki-gen differences")
-		os.Exit(2)
+	root, err := findRoot()
+	if err == nil {
+		err = run(root, os.Args[1:])
 	}
-	if err := differences("test/parity/differences.yaml", "docs/reference/kong-differences.md"); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "seki-gen:", err)
 		os.Exit(1)
+	}
+}
+
+func run(root string, args []string) error {
+	if len(args) == 1 {
+		switch args[0] {
+		case "differences":
+			return differences(filepath.Join(root, "test/parity/differences.yaml"), filepath.Join(root, "docs/reference/kong-differences.md"))
+		case "plugins":
+			return plugins(root)
+		}
+	}
+	return errors.New("usage: seki-gen differences|plugins")
+}
+
+// findRoot is the folder of go.mod: go generate runs in a package's own.
+func findRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return "", errors.New("no go.mod above this folder")
+		}
+		dir = up
 	}
 }
 
