@@ -6,6 +6,7 @@ import (
 	"github.com/sekifuda/sekifuda/plugin"
 	"github.com/sekifuda/sekifuda/plugin/botdetection"
 	"github.com/sekifuda/sekifuda/plugin/cors"
+	"github.com/sekifuda/sekifuda/plugin/filelog"
 	"github.com/sekifuda/sekifuda/plugin/iprestriction"
 	"github.com/sekifuda/sekifuda/plugin/keyauth"
 	"github.com/sekifuda/sekifuda/plugin/prometheus"
@@ -18,6 +19,7 @@ func Definitions() []*plugin.Definition {
 	return []*plugin.Definition{
 		botdetection.Definition,
 		cors.Definition,
+		filelog.Definition,
 		iprestriction.Definition,
 		keyauth.Definition,
 		prometheus.Definition,
