@@ -26,6 +26,9 @@ const (
 
 // guard remembers across a crash what the node was about to apply. It is a small text file,
 // written before the swap without fsync: it outlives the process, which is what it is for.
+//
+// One death may have any reason: a kill -9 by hand, the machine. So the first one only makes a
+// revision suspect, and it is tried again; of a second one the revision is guilty.
 type guard struct {
 	path    string // "": in memory only
 	version string
@@ -34,7 +37,8 @@ type guard struct {
 	mu       sync.Mutex
 	applying Pos // zero: nothing that could be blamed
 	since    time.Time
-	dead     []Pos // oldest first
+	suspects []Pos // died of once
+	dead     []Pos // died of twice, oldest first
 }
 
 func openGuard(dir, version string) (*guard, error) {
@@ -68,14 +72,40 @@ func (g *guard) read(text string) {
 	for sc.Scan() {
 		word, rest, _ := strings.Cut(sc.Text(), " ")
 		at, err := feedv1.ParsePos(rest)
-		if err != nil || word != "crashed" && word != "applying" {
+		if err != nil {
 			continue // a torn line blames nobody
 		}
-		if !slices.Contains(g.dead, at) {
-			g.dead = append(g.dead, at)
+		switch word {
+		case "suspected":
+			g.suspects = blame(g.suspects, at)
+		case "crashed":
+			g.dead = blame(g.dead, at)
+		case "applying":
+			if holds(g.suspects, at) {
+				g.suspects = slices.DeleteFunc(g.suspects, func(s Pos) bool { return same(s, at) })
+				g.dead = blame(g.dead, at)
+			} else {
+				g.suspects = blame(g.suspects, at)
+			}
 		}
 	}
-	g.dead = g.dead[max(0, len(g.dead)-maxDeaths):]
+}
+
+// blame adds a revision to a list, which keeps the newest.
+func blame(list []Pos, at Pos) []Pos {
+	if !holds(list, at) {
+		list = append(list, at)
+	}
+	return list[max(0, len(list)-maxDeaths):]
+}
+
+func holds(list []Pos, at Pos) bool {
+	return slices.ContainsFunc(list, func(p Pos) bool { return same(p, at) })
+}
+
+// same compares revisions, under whatever generation.
+func same(a, b Pos) bool {
+	return a.Epoch == b.Epoch && a.Staged == b.Staged && a.Live == b.Live && a.Hash == b.Hash
 }
 
 // write replaces the file, or removes one that has nothing to say.
@@ -83,7 +113,7 @@ func (g *guard) write() error {
 	if g.path == "" {
 		return nil
 	}
-	if g.applying == (Pos{}) && len(g.dead) == 0 {
+	if g.applying == (Pos{}) && len(g.dead) == 0 && len(g.suspects) == 0 {
 		if err := os.Remove(g.path); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -93,6 +123,9 @@ func (g *guard) write() error {
 	fmt.Fprintf(&b, "version %s\n", g.version)
 	for _, at := range g.dead {
 		fmt.Fprintf(&b, "crashed %v\n", at)
+	}
+	for _, at := range g.suspects {
+		fmt.Fprintf(&b, "suspected %v\n", at)
 	}
 	if g.applying != (Pos{}) {
 		fmt.Fprintf(&b, "applying %v\n", g.applying)
@@ -163,18 +196,18 @@ func (g *guard) settle(now time.Time) time.Duration {
 	if left := settleFor - now.Sub(g.since); left > 0 {
 		return left
 	}
+	survived := g.applying
 	g.applying = Pos{}
-	_ = g.write() // a mark that stays blames a good revision after a crash: no more than a refusal
+	g.suspects = slices.DeleteFunc(g.suspects, func(s Pos) bool { return same(s, survived) })
+	_ = g.write() // a mark that stays makes a good revision suspect after a crash: it is tried again
 	return 0
 }
 
-// died reports whether the node died of a revision, under whatever generation.
+// died reports whether the node died of a revision twice.
 func (g *guard) died(to Pos) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return slices.ContainsFunc(g.dead, func(at Pos) bool {
-		return at.Epoch == to.Epoch && at.Staged == to.Staged && at.Live == to.Live && at.Hash == to.Hash
-	})
+	return holds(g.dead, to)
 }
 
 func (g *guard) deaths() []Pos {
