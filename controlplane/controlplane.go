@@ -71,9 +71,17 @@ func New(o Options) *ControlPlane {
 	c.cache = xds.New(xds.Options{Observer: publish.Observe(c.fleet), Now: o.Now})
 	c.publish = publish.New(publish.Options{
 		Store: o.Store, Cache: c.cache, Fleet: c.fleet, Log: o.Log,
-		Rules: &snapshot.Rules{Live: live(o.Schema)},
+		Rules: &snapshot.Rules{Live: live(o.Schema)}, Lost: c.lost,
 	})
 	return c
+}
+
+// lost gives the history a new epoch when the database has fewer revisions than were published
+// or than a node runs: it was restored from a backup, or a failover lost commits. Nodes are
+// then brought to what the database has.
+func (c *ControlPlane) lost(ctx context.Context, had, have uint64) error {
+	c.Log.Error("the database lost revisions; nodes are brought back to what it has", "had", had, "have", have)
+	return c.Store.Renew(ctx)
 }
 
 // live tells the kinds that never wait for a rollout.
@@ -95,6 +103,7 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return ended(c.publish.Run(ctx)) })
 	g.Go(func() error { return ended(c.cache.Run(ctx)) })
+	g.Go(func() error { return ended(c.fleet.Run(ctx)) })
 	c.serveFeeds(ctx, g)
 	if c.GRPC != nil {
 		s := grpc.NewServer(grpc.ChainUnaryInterceptor(grpcapi.Intercept(c.Log)), grpc.ChainStreamInterceptor(grpcapi.InterceptStream(c.Log)),

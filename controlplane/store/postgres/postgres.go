@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 
@@ -131,6 +132,14 @@ func (s *Store) headRev(ctx context.Context) (uint64, error) {
 func (s *Store) Ping(ctx context.Context) error {
 	_, err := s.Head(ctx)
 	return err
+}
+
+// Renew implements store.Store.
+func (s *Store) Renew(ctx context.Context) error {
+	if _, err := s.pool.Exec(ctx, `UPDATE head SET epoch = $1`, uuid.NewString()); err != nil {
+		return source{s.pool}.Fault("renew epoch", err)
+	}
+	return nil
 }
 
 // Secret implements store.Store. Without fresh a secret that does not exist is ErrNotFound.

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/google/uuid"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/sekifuda/sekifuda/controlplane/store"
@@ -124,6 +125,16 @@ func (s *Store) Wait(ctx context.Context, after uint64) (uint64, error) {
 func (s *Store) Ping(ctx context.Context) error {
 	_, err := s.Head(ctx)
 	return err
+}
+
+// Renew implements store.Store.
+func (s *Store) Renew(ctx context.Context) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if err := s.writer.exec(ctx, `UPDATE head SET epoch = ?1`, uuid.NewString()); err != nil {
+		return source{s.readers}.Fault("renew epoch", err)
+	}
+	return nil
 }
 
 // Secret implements store.Store. Without fresh a secret that does not exist is ErrNotFound.

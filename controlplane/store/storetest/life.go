@@ -190,3 +190,44 @@ func iterators(ctx context.Context, d *desk) {
 		d.Errorf("Changes until cancel ends with %v, want context.Canceled or all rows", last)
 	}
 }
+
+func renew(ctx context.Context, d *desk) {
+	before, err := d.Head(ctx)
+	if err != nil {
+		d.Fatal(err)
+	}
+	d.commit(put("services", 1, "s"))
+	if err := d.Renew(ctx); err != nil {
+		d.Fatal(err)
+	}
+	after, err := d.Head(ctx)
+	if err != nil || after.Epoch == before.Epoch || len(after.Epoch) != 36 || after.Rev != 1 {
+		d.Errorf("Head after Renew = %+v, %v, want another epoch than %s at revision 1", after, err, before.Epoch)
+	}
+}
+
+func counts(ctx context.Context, d *desk) {
+	d.commit(put("services", 1, "s"), put("services", 2, "s"), put("routes", 1, "r"))
+	d.commit(remove("services", 2))
+	if got, err := d.Count(ctx); err != nil || len(got) != 2 || got["services"] != 1 || got["routes"] != 1 {
+		d.Errorf("Count = %v, %v, want one service and one route", got, err)
+	}
+}
+
+func dryRun(ctx context.Context, d *desk) {
+	d.commit(named(put("services", 1, "s"), "a"))
+	if _, err := d.Commit(ctx, store.Commit{Ops: []store.Op{put("services", 2, "s")}, DryRun: true}); err != nil {
+		d.Errorf("dry run of a sound commit: %v", err)
+	}
+	var unique *store.UniqueError
+	_, err := d.Commit(ctx, store.Commit{Ops: []store.Op{named(put("services", 2, "s"), "a")}, DryRun: true})
+	if !errors.As(err, &unique) {
+		d.Errorf("dry run of a taken key: %v", err)
+	}
+	if _, err := d.Get(ctx, "services", id(2)); !errors.Is(err, store.ErrNotFound) {
+		d.Errorf("a dry run wrote: %v", err)
+	}
+	if h, err := d.Head(ctx); err != nil || h.Rev != 1 {
+		d.Errorf("Head after dry runs = %+v, %v, want revision 1", h, err)
+	}
+}

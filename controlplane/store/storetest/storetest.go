@@ -37,6 +37,9 @@ func Run(t *testing.T, open Open) {
 
 var tests = map[string]func(context.Context, *desk){
 	"empty store":                             emptyStore,
+	"renewed epoch":                           renew,
+	"counts":                                  counts,
+	"dry run":                                 dryRun,
 	"put, get, replace, delete":               putGetReplaceDelete,
 	"empty body is no deletion":               emptyBody,
 	"one commit, one revision":                oneCommitOneRevision,
