@@ -14,17 +14,8 @@ const minSyncRate = 0.02
 
 // checkRateLimits holds the limits of a rate-limiting config against each other.
 func checkRateLimits(b Body) string {
-	for i, shorter := range periods {
-		low, ok := b[shorter].(float64)
-		if !ok {
-			continue
-		}
-		for _, longer := range periods[i+1:] {
-			if high, ok := b[longer].(float64); ok && high < low {
-				return fmt.Sprintf("The limit for %s(%.1f) cannot be lower than the limit for %s(%.1f)",
-					longer, high, shorter, low)
-			}
-		}
+	if msg := checkPeriods(b, "The limit"); msg != "" {
+		return msg
 	}
 	rate, ok := b["sync_rate"].(float64)
 	switch {
@@ -49,6 +40,41 @@ func checkHTTPLog(b Body) string {
 		if u, err := url.Parse(endpoint); err == nil && u.User != nil {
 			return "specifying both an 'Authorization' header and user info in 'http_endpoint' is not allowed"
 		}
+	}
+	return ""
+}
+
+// checkPeriods refuses a longer period that allows less than a shorter one.
+func checkPeriods(b Body, subject string) string {
+	for i, shorter := range periods {
+		low, ok := b[shorter].(float64)
+		if !ok {
+			continue
+		}
+		for _, longer := range periods[i+1:] {
+			if high, ok := b[longer].(float64); ok && high < low {
+				return fmt.Sprintf("%s for %s(%.1f) cannot be lower than the limit for %s(%.1f)",
+					subject, longer, high, shorter, low)
+			}
+		}
+	}
+	return ""
+}
+
+// checkResponseLimits holds the periods of one limit of response-ratelimiting against each
+// other, in the words of that plugin.
+func checkResponseLimits(b Body) string { return checkPeriods(b, "the limit") }
+
+// checkTermination refuses a request-termination config that says two bodies, or none.
+func checkTermination(b Body) string {
+	message, contentType, body := b["message"] != nil, b["content_type"] != nil, b["body"] != nil
+	switch {
+	case message && (contentType || body):
+		return "message cannot be used with content_type or body"
+	case contentType && !body:
+		return "content_type requires a body"
+	case b["echo"] == true && (contentType || body):
+		return "echo cannot be used with content_type and body"
 	}
 	return ""
 }

@@ -54,7 +54,8 @@ func (r *record) show(b Body, ours bool) {
 		f.inside(b[f.Name], func(r *record, b Body) { r.show(b, ours) })
 	}
 	for _, s := range r.shorthands {
-		if len(s.path) > 0 {
+		// Kong 3.9.1 repeats only those whose message names what replaces them.
+		if len(s.path) > 0 && s.dep != nil && len(s.dep.replaced) > 0 {
 			b[s.field.Name] = lookup(b, s.path)
 		}
 	}
