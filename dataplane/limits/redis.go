@@ -1,0 +1,140 @@
+package limits
+
+import (
+	"context"
+	"crypto/tls"
+	_ "embed"
+	"fmt"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/sekifuda/sekifuda/plugin"
+)
+
+const (
+	// poolSize bounds the connections to one server: Kong's pool.
+	poolSize = 100
+	// idle is when an unused connection is closed: a server that no rule names any more
+	// then costs nothing.
+	idle = 5 * time.Minute
+	// linger keeps a counter after its window, for a replica whose clock is behind.
+	linger = 10 * time.Second
+)
+
+//go:embed charge.lua
+var chargeText string
+
+var chargeScript = redis.NewScript(chargeText)
+
+// redisBackend counts in Redis, one call for each charge.
+type redisBackend struct {
+	client redis.UniversalClient
+}
+
+var _ backend = (*redisBackend)(nil)
+
+// dial makes the client of a server that a rule names. It connects when it is first asked.
+func dial(r plugin.Redis) redis.UniversalClient {
+	o := &redis.Options{Addr: r.Addr, Username: r.Username, Password: r.Password, DB: r.DB}
+	if r.Password == "" {
+		o.Username = "" // Kong 3.9.1 authenticates only with a password
+	}
+	if r.TLS {
+		o.TLSConfig = &tls.Config{
+			ServerName: r.ServerName, InsecureSkipVerify: !r.TLSVerify, //nolint:gosec // what ssl_verify says
+		}
+	}
+	temper(o)
+	return redis.NewClient(o)
+}
+
+// temper sets what every client shares. A call is never repeated: the first may have been
+// charged although its answer was lost.
+func temper(o *redis.Options) {
+	o.MaxRetries = -1
+	o.ContextTimeoutEnabled = true
+	o.DialTimeout = defaultTimeout
+	o.DialerRetries = 1
+	o.PoolSize = poolSize
+	o.ConnMaxIdleTime = idle
+	o.DisableIdentity = true
+	o.Protocol = 2
+	o.MaintNotificationsConfig = quiet()
+}
+
+func quiet() *maintnotifications.Config {
+	return &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+}
+
+// dialURL makes the client of the gate's own store.
+func dialURL(address string) (redis.UniversalClient, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, fmt.Errorf("parse redis URL: %w", err)
+	}
+	switch q := u.Query(); {
+	case q.Has("master_name"):
+		o, err := redis.ParseFailoverURL(address)
+		if err != nil {
+			return nil, fmt.Errorf("parse sentinel URL: %w", err)
+		}
+		o.MaxRetries, o.ContextTimeoutEnabled, o.Protocol, o.DisableIdentity = -1, true, 2, true
+		return redis.NewFailoverClient(o), nil
+	case q.Has("addr"):
+		o, err := redis.ParseClusterURL(address)
+		if err != nil {
+			return nil, fmt.Errorf("parse cluster URL: %w", err)
+		}
+		o.MaxRetries, o.ContextTimeoutEnabled, o.Protocol = -1, true, 2
+		o.DisableIdentity, o.MaintNotificationsConfig = true, quiet()
+		return redis.NewClusterClient(o), nil
+	}
+	o, err := redis.ParseURL(address)
+	if err != nil {
+		return nil, fmt.Errorf("parse redis URL: %w", err)
+	}
+	temper(o)
+	return redis.NewClient(o), nil
+}
+
+// Charge implements backend.
+func (b *redisBackend) Charge(ctx context.Context, c *charge) error {
+	keys := make([]string, len(c.windows))
+	args := make([]any, 1, 1+4*len(c.windows))
+	args[0] = c.n
+	for i, w := range c.windows {
+		keys[i] = "seki:{" + c.key + "}:" + w.name + ":" + strconv.FormatInt(w.start.Unix(), 10)
+		args = append(args, w.limit, w.start.UnixMilli(), w.end.UnixMilli(), w.end.Add(linger).UnixMilli())
+	}
+	answer, err := chargeScript.Run(ctx, b.client, keys, args...).Int64Slice()
+	if err != nil {
+		return err
+	}
+	return c.read(answer)
+}
+
+func (c *charge) read(answer []int64) error {
+	if len(answer) < 2 {
+		return fmt.Errorf("unexpected answer of %d values", len(answer))
+	}
+	c.now = time.UnixMilli(answer[1])
+	if answer[0] < 0 {
+		return errMoved
+	}
+	if len(answer) != 2+len(c.windows) {
+		return fmt.Errorf("unexpected answer of %d values", len(answer))
+	}
+	c.granted = answer[0] == 1
+	copy(c.used[:], answer[2:])
+	return nil
+}
+
+// Ping implements backend.
+func (b *redisBackend) Ping(ctx context.Context) error { return b.client.Ping(ctx).Err() }
+
+// Close implements backend.
+func (b *redisBackend) Close() error { return b.client.Close() }
