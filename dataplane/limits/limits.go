@@ -39,10 +39,10 @@ type Options struct {
 // Limits is every counter of a gate. It is safe for concurrent use. Run must be running for
 // counters of past windows to be let go.
 type Limits struct {
-	clock   func() time.Time
-	log     *slog.Logger
-	keys    budget
-	shared  *store // nil: none
+	clock  func() time.Time
+	log    *slog.Logger
+	keys   budget
+	shared *store // nil: none
 
 	mu     sync.Mutex
 	tables map[string]*table
