@@ -1,0 +1,140 @@
+// Package keyauth recognises consumers by a key in a header, the query or the body.
+//
+// It knows where a key may be; whose it is, the gate's directory says. Enter at Definition.
+package keyauth
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/sekifuda/sekifuda/plugin"
+)
+
+// Definition is inert; plugin.Load reads its options at start.
+var Definition = plugin.Define(New)
+
+const kind = "keyauth_credentials"
+
+// New prepares the places in which to look.
+func New(c *Config, h plugin.Host) (plugin.Filter, error) {
+	names := c.GetKeyNames()
+	if len(names) == 0 {
+		names = []string{"apikey"}
+	}
+	f := &filter{
+		host:        h,
+		inHeader:    c.KeyInHeader == nil || c.GetKeyInHeader(),
+		inQuery:     c.KeyInQuery == nil || c.GetKeyInQuery(),
+		inBody:      c.GetKeyInBody(),
+		hide:        c.GetHideCredentials(),
+		anonymous:   c.GetAnonymous(),
+		preflight:   c.RunOnPreflight == nil || c.GetRunOnPreflight(),
+		description: "Key",
+	}
+	if c.GetRealm() != "" {
+		f.description = `Key realm="` + c.GetRealm() + `"`
+	}
+	for _, name := range names {
+		if !validName(name) {
+			return nil, fmt.Errorf("config.key_names: bad header name '%s', allowed characters are A-Z, a-z, 0-9, '_', and '-'", name)
+		}
+		f.names = append(f.names, makeName(name))
+	}
+	return f, nil
+}
+
+func validName(s string) bool {
+	for _, c := range []byte(s) {
+		if !('a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '_' || c == '-') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+type filter struct {
+	host        plugin.Host
+	names       []name
+	inHeader    bool
+	inQuery     bool
+	inBody      bool
+	hide        bool
+	anonymous   string
+	preflight   bool
+	description string
+}
+
+var _ plugin.RequestFilter = (*filter)(nil)
+
+// OnRequest authenticates, or with an anonymous consumer lets everyone in as that one. Who
+// was recognised by an earlier filter then stays who they are.
+func (f *filter) OnRequest(x *plugin.Exchange) plugin.Verdict {
+	if !f.preflight && x.Request.Method == http.MethodOptions {
+		return plugin.Next
+	}
+	if f.anonymous == "" {
+		return f.authenticate(x)
+	}
+	if x.Credential != nil {
+		return plugin.Next
+	}
+	if !f.authenticate(x).Done() {
+		return plugin.Next
+	}
+	return f.becomeAnonymous(x)
+}
+
+func (f *filter) authenticate(x *plugin.Exchange) plugin.Verdict {
+	key, found := f.find(x)
+	switch {
+	case found == many:
+		return f.refuse(x, "Duplicate API key found", "two-keys")
+	case found == none || key == "":
+		return f.refuse(x, "No API key found in request", "no-key")
+	}
+	credential := x.Directory.Credential(kind, key)
+	if credential == nil || credential.Consumer == nil {
+		return f.refuse(x, "Unauthorized", "unknown-key")
+	}
+	x.Consumer, x.Credential = credential.Consumer, credential
+	tell(&x.Request.Header, credential.Consumer, credential.ID)
+	return plugin.Next
+}
+
+// refuse does not touch the answer when an anonymous consumer stands in.
+func (f *filter) refuse(x *plugin.Exchange, message, reason string) plugin.Verdict {
+	if f.anonymous == "" {
+		x.Early.Set("WWW-Authenticate", f.description)
+	}
+	return plugin.Deny(http.StatusUnauthorized, message).Because(reason)
+}
+
+func (f *filter) becomeAnonymous(x *plugin.Exchange) plugin.Verdict {
+	c := x.Directory.Consumer(f.anonymous)
+	if c == nil {
+		f.host.Logger().Error("anonymous consumer is unknown", "plugin", "key-auth", "consumer", f.anonymous)
+		return plugin.Deny(http.StatusInternalServerError, "").Because("no-anonymous-consumer")
+	}
+	x.Consumer, x.Credential = c, nil
+	tell(&x.Request.Header, c, "")
+	x.Request.Header.Set("X-Anonymous-Consumer", "true")
+	return plugin.Next
+}
+
+// tell names the consumer to the upstream. What is unknown is removed, so that no client can
+// say it.
+func tell(h *plugin.Header, c *plugin.Consumer, credential string) {
+	set(h, "X-Consumer-ID", c.ID)
+	set(h, "X-Consumer-Custom-ID", c.CustomID)
+	set(h, "X-Consumer-Username", c.Username)
+	set(h, "X-Credential-Identifier", credential)
+	h.Del("X-Anonymous-Consumer")
+}
+
+func set(h *plugin.Header, name, value string) {
+	if value == "" {
+		h.Del(name)
+		return
+	}
+	h.Set(name, value)
+}
