@@ -192,3 +192,13 @@ func appendEscaped(b []byte, s string) []byte {
 	}
 	return b
 }
+
+// Flag reports whether the first argument of that name was sent without "=".
+func (a *Args) Flag(name string) bool {
+	for _, p := range a.pairs {
+		if p.name == name && name != "" {
+			return p.flag
+		}
+	}
+	return false
+}
