@@ -159,3 +159,18 @@ func text(s string) json.RawMessage {
 	_ = e.Encode(s) // a string always encodes
 	return bytes.TrimRight(b.Bytes(), "\n")
 }
+
+// ParseObject reads a JSON object, or returns nil when body is none. An empty body is an empty
+// object.
+func ParseObject(body []byte) *Object { return parseObject(body) }
+
+// Raw returns the encoded value of a member.
+func (o *Object) Raw(name string) (json.RawMessage, bool) {
+	if i := o.find(name); i >= 0 {
+		return o.members[i].value, true
+	}
+	return nil, false
+}
+
+// SetRaw sets a member to an encoded value.
+func (o *Object) SetRaw(name string, value json.RawMessage) { o.set(name, value) }
