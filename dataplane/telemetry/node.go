@@ -41,9 +41,9 @@ func (m *Metrics) reachable() uint64 {
 }
 
 func (m *Metrics) appendConnections(b []byte, node string) []byte {
-	var c Connections
-	if m.options.Connections != nil {
-		c = m.options.Connections()
+	var c Traffic
+	if m.options.Counts != nil {
+		c = m.options.Counts()
 	}
 	b = head(b, "kong_nginx_connections_total", "gauge", "Connections of clients by state.")
 	for _, s := range [...]struct {
@@ -51,15 +51,15 @@ func (m *Metrics) appendConnections(b []byte, node string) []byte {
 		n     uint64
 	}{
 		{"accepted", c.Accepted}, {"active", unsigned(c.Active)}, {"handled", c.Handled}, {"reading", unsigned(c.Reading)},
-		{"total", c.Total}, {"waiting", unsigned(c.Idle)}, {"writing", unsigned(c.Writing)},
+		{"total", c.Requests}, {"waiting", unsigned(c.Waiting)}, {"writing", unsigned(c.Writing)},
 	} {
 		b = line(b, "kong_nginx_connections_total", node+`,subsystem="http",state="`+s.state+`"`, s.n)
 	}
 	b = head(b, "kong_nginx_requests_total", "gauge", "Requests of clients since the start.")
-	return line(b, "kong_nginx_requests_total", node+`,subsystem="http"`, c.Total)
+	return line(b, "kong_nginx_requests_total", node+`,subsystem="http"`, c.Requests)
 }
 
-func unsigned(n int64) uint64 { return uint64(max(0, n)) }
+func unsigned(n int) uint64 { return uint64(max(0, n)) }
 
 func line(b []byte, name, labels string, n uint64) []byte {
 	b = append(b, name...)

@@ -21,19 +21,19 @@ const defaultSeries = 100_000
 // also by two at once; a nil one leaves its series at zero, or out where there is nothing to
 // say.
 type Options struct {
-	NodeID      string
-	Version     string // "3.9.1"
-	Connections func() Connections
-	Targets     func() []Target
-	Store       func() bool // whether the node's source of configuration answers
-	MaxSeries   int         // 0: a hundred thousand
-	Logger      *slog.Logger
+	NodeID    string
+	Version   string // "3.9.1"
+	Counts    func() Traffic
+	Targets   func() []Target
+	Store     func() bool // whether the node's source of configuration answers
+	MaxSeries int         // 0: a hundred thousand
+	Logger    *slog.Logger
 }
 
-// Connections are the client's, as nginx counts them.
-type Connections struct {
-	Accepted, Handled, Total       uint64 // since the start; Total is requests
-	Active, Reading, Writing, Idle int64
+// Traffic is connections and requests of clients, in nginx's words.
+type Traffic struct {
+	Accepted, Handled, Requests       uint64 // since the start
+	Active, Reading, Writing, Waiting int
 }
 
 // Target is the health of one address of an upstream.

@@ -146,8 +146,8 @@ func TestNodeSeriesAreAlwaysThere(t *testing.T) {
 	up := true
 	m := New(Options{
 		NodeID: "n1", Version: "3.9.1",
-		Connections: func() Connections {
-			return Connections{Accepted: 5, Handled: 5, Total: 9, Active: 2, Idle: 1, Writing: 1}
+		Counts: func() Traffic {
+			return Traffic{Accepted: 5, Handled: 5, Requests: 9, Active: 2, Waiting: 1, Writing: 1}
 		},
 		Targets: func() []Target {
 			return []Target{{Upstream: "u", Target: "t.test:80", Address: "10.0.0.1:80", State: "healthy"}}
