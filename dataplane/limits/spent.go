@@ -38,16 +38,16 @@ type refusal struct {
 func newSpent() *spent { return &spent{seed: maphash.MakeSeed()} }
 
 // refuse fills in d when the key is known to have nothing left of one of the windows.
-func (s *spent) refuse(windows []plugin.Window, key string, n int64, now time.Time, d *plugin.Decision) bool {
-	sh := &s.shards[maphash.String(s.seed, key)%shards]
+func (s *spent) refuse(windows []plugin.Window, key []byte, n int64, now time.Time, d *plugin.Decision) bool {
+	sh := &s.shards[maphash.Bytes(s.seed, key)%shards]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	r, ok := sh.refusals[key]
+	r, ok := sh.refusals[string(key)]
 	if !ok || n < 1 {
 		return false
 	}
 	if !now.Before(r.until) {
-		delete(sh.refusals, key)
+		delete(sh.refusals, string(key))
 		return false
 	}
 	stop := -1

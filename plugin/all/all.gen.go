@@ -7,11 +7,13 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/botdetection"
 	"github.com/sekifuda/sekifuda/plugin/cors"
 	"github.com/sekifuda/sekifuda/plugin/filelog"
+	"github.com/sekifuda/sekifuda/plugin/httplog"
 	"github.com/sekifuda/sekifuda/plugin/iprestriction"
 	"github.com/sekifuda/sekifuda/plugin/keyauth"
 	"github.com/sekifuda/sekifuda/plugin/prometheus"
 	"github.com/sekifuda/sekifuda/plugin/ratelimiting"
 	"github.com/sekifuda/sekifuda/plugin/requestsizelimiting"
+	"github.com/sekifuda/sekifuda/plugin/requesttransformer"
 )
 
 // Definitions returns every plugin of this build.
@@ -20,10 +22,12 @@ func Definitions() []*plugin.Definition {
 		botdetection.Definition,
 		cors.Definition,
 		filelog.Definition,
+		httplog.Definition,
 		iprestriction.Definition,
 		keyauth.Definition,
 		prometheus.Definition,
 		ratelimiting.Definition,
 		requestsizelimiting.Definition,
+		requesttransformer.Definition,
 	}
 }

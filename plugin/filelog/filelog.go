@@ -1,12 +1,16 @@
-// Package filelog writes a line of JSON for every exchange to a file.
+// Package filelog writes an entry of every exchange to a file, one line each.
 //
-// It knows files; what a line holds is package logentry's. Enter at Definition.
+// It knows files, and that instances of one path share one; what is in an entry is package
+// logentry's. Enter at Definition.
 package filelog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
+	"sync"
 	"time"
 
 	"github.com/sekifuda/sekifuda/plugin"
@@ -16,20 +20,35 @@ import (
 // Definition is inert; plugin.Load reads its options at start.
 var Definition = plugin.Define(New)
 
-// New compiles the custom fields. The file is opened when there is something to write.
+// flushEvery is how long a line may wait to be written.
+const flushEvery = time.Second
+
+var filename = regexp.MustCompile("^[^*&%\\\\`]+$")
+
+// New checks the path and the fields. The file is opened when there is something to write.
 func New(c *Config, h plugin.Host) (plugin.Filter, error) {
-	custom, err := logentry.Compile(c.GetCustomFieldsByLua())
-	if err != nil {
-		return nil, fmt.Errorf("config.%w", err)
+	if c.GetPath() == "" {
+		return nil, errors.New("config.path: required field missing")
 	}
-	return &filter{path: c.GetPath(), reopen: c.GetReopen(), custom: custom, log: h.Logger()}, nil
+	if !filename.MatchString(c.GetPath()) {
+		return nil, errors.New("config.path: not a valid filename")
+	}
+	fields, err := logentry.Compile(c.GetCustomFieldsByLua())
+	if err != nil {
+		return nil, err
+	}
+	return &filter{path: c.GetPath(), reopen: c.GetReopen(), fields: fields, log: h.Logger(), every: flushEvery}, nil
 }
 
 type filter struct {
 	path   string
-	reopen bool // open the file anew for each flush
-	custom *logentry.Custom
+	reopen bool
+	fields *logentry.Fields
 	log    *slog.Logger
+	every  time.Duration
+
+	once sync.Once
+	file *file
 }
 
 var (
@@ -38,45 +57,50 @@ var (
 	_ plugin.Reopener  = (*filter)(nil)
 )
 
-// OnLog appends the exchange's line to the file's buffer.
-func (f *filter) OnLog(x *plugin.Exchange) {
-	file := files.of(f.path)
-	if file.append(func(b []byte) []byte { return append(f.custom.Append(b, x), '\n') }) {
-		f.flush(file)
-	}
+// shared returns the file of the path. It is taken on first use, since New is also called
+// where nothing is ever logged.
+func (f *filter) shared() *file {
+	f.once.Do(func() { f.file = files.take(f.path, f.reopen, f.log) })
+	return f.file
 }
 
-// flushEvery is how long a line may wait in memory.
-const flushEvery = time.Second
+// lines holds buffers for one entry each; few are longer than what they begin with.
+var lines = sync.Pool{New: func() any {
+	b := make([]byte, 0, 4<<10)
+	return &b
+}}
 
-// Run writes what waits, every second and at the end.
+// OnLog puts the entry into the file's buffer.
+func (f *filter) OnLog(x *plugin.Exchange) {
+	line := lines.Get().(*[]byte)
+	entry, err := f.fields.Append((*line)[:0], x)
+	if err != nil {
+		f.log.Warn("render log entry", "plugin", "file-log", "error", err)
+	}
+	*line = append(entry, '\n')
+	f.shared().append(*line)
+	lines.Put(line)
+}
+
+// Run writes what is buffered: when there is enough, after a second at most, and at the end.
 func (f *filter) Run(ctx context.Context) error {
-	file := files.of(f.path)
-	t := time.NewTicker(flushEvery)
-	defer t.Stop()
+	file := f.shared()
+	defer files.drop(file)
+	tick := time.NewTicker(f.every)
+	defer tick.Stop()
 	for {
 		select {
-		case <-t.C:
-			f.flush(file)
 		case <-ctx.Done():
-			f.flush(file)
+			if err := file.flush(); err != nil {
+				return fmt.Errorf("write the last log lines: %w", err)
+			}
 			return nil
+		case <-tick.C:
+		case <-file.full:
 		}
+		_ = file.flush() // logged there; the lines are kept
 	}
 }
 
-// Reopen lets go of the file, so that the next line finds the one that took its place.
-func (f *filter) Reopen() {
-	if err := files.of(f.path).release(); err != nil {
-		f.log.Warn("close log file", "path", f.path, "error", err)
-	}
-}
-
-func (f *filter) flush(file *file) {
-	if f.reopen {
-		f.Reopen()
-	}
-	if dropped, err := file.flush(); err != nil {
-		f.log.Error("write log file", "path", f.path, "dropped_lines", dropped, "error", err)
-	}
-}
+// Reopen implements plugin.Reopener: the next line goes to the file that then has the path.
+func (f *filter) Reopen() { f.shared().rotate() }

@@ -1,12 +1,11 @@
-// Package keyauth lets clients in by an API key, and finds their consumer by it.
+// Package keyauth recognises consumers by a key in a header, the query or the body.
 //
-// It knows where a key may stand in a request; which keys there are is the directory's.
-// Enter at Definition.
+// It knows where a key may be; whose it is, the gate's directory says. Enter at Definition.
 package keyauth
 
 import (
+	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/sekifuda/sekifuda/plugin"
 )
@@ -14,118 +13,128 @@ import (
 // Definition is inert; plugin.Load reads its options at start.
 var Definition = plugin.Define(New)
 
-// New compiles where keys are looked for.
-func New(c *Config, _ plugin.Host) (plugin.Filter, error) {
+const kind = "keyauth_credentials"
+
+// New prepares the places in which to look.
+func New(c *Config, h plugin.Host) (plugin.Filter, error) {
+	names := c.GetKeyNames()
+	if len(names) == 0 {
+		names = []string{"apikey"}
+	}
 	f := &filter{
-		hide: c.GetHideCredentials(), anonymous: c.GetAnonymous(), preflight: c.GetRunOnPreflight(),
-		inHeader: c.GetKeyInHeader(), inQuery: c.GetKeyInQuery(), inBody: c.GetKeyInBody(), challenge: "Key",
+		host:        h,
+		inHeader:    c.KeyInHeader == nil || c.GetKeyInHeader(),
+		inQuery:     c.KeyInQuery == nil || c.GetKeyInQuery(),
+		inBody:      c.GetKeyInBody(),
+		hide:        c.GetHideCredentials(),
+		anonymous:   c.GetAnonymous(),
+		preflight:   c.RunOnPreflight == nil || c.GetRunOnPreflight(),
+		description: "Key",
 	}
 	if c.GetRealm() != "" {
-		f.challenge = `Key realm="` + c.GetRealm() + `"`
+		f.description = `Key realm="` + c.GetRealm() + `"`
 	}
-	for _, n := range c.GetKeyNames() {
-		header := n
-		if dashed := strings.ReplaceAll(n, "_", "-"); dashed != n {
-			header = dashed
+	for _, name := range names {
+		if !validName(name) {
+			return nil, fmt.Errorf("config.key_names: bad header name '%s', allowed characters are A-Z, a-z, 0-9, '_', and '-'", name)
 		}
-		f.names = append(f.names, name{plain: n, dashed: header})
+		f.names = append(f.names, makeName(name))
 	}
 	return f, nil
 }
 
-// name is one name of a key: as it is said, and with the dashes that headers have.
-type name struct{ plain, dashed string }
+func validName(s string) bool {
+	for _, c := range []byte(s) {
+		if !('a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '_' || c == '-') {
+			return false
+		}
+	}
+	return s != ""
+}
 
 type filter struct {
-	names                     []name
-	hide, preflight           bool
-	inHeader, inQuery, inBody bool
-	anonymous                 string
-	challenge                 string
+	host        plugin.Host
+	names       []name
+	inHeader    bool
+	inQuery     bool
+	inBody      bool
+	hide        bool
+	anonymous   string
+	preflight   bool
+	description string
 }
 
 var _ plugin.RequestFilter = (*filter)(nil)
 
-// OnRequest finds the key and its consumer. With "anonymous" a client without a good key goes
-// on as that consumer.
+// OnRequest authenticates, or with an anonymous consumer lets everyone in as that one. Who
+// was recognised by an earlier filter then stays who they are.
 func (f *filter) OnRequest(x *plugin.Exchange) plugin.Verdict {
 	if !f.preflight && x.Request.Method == http.MethodOptions {
 		return plugin.Next
 	}
-	if plugin.Authenticated(x, f.anonymous) {
+	if f.anonymous == "" {
+		return f.authenticate(x)
+	}
+	if x.Credential != nil {
 		return plugin.Next
 	}
-	refused := f.authenticate(x)
-	if !refused.Done() {
+	if !f.authenticate(x).Done() {
 		return plugin.Next
 	}
-	if f.anonymous != "" {
-		return plugin.Anonymous(x, f.anonymous)
-	}
-	x.Early.Set("WWW-Authenticate", f.challenge)
-	return refused
+	return f.becomeAnonymous(x)
 }
 
 func (f *filter) authenticate(x *plugin.Exchange) plugin.Verdict {
-	key, count := f.find(x)
+	key, found := f.find(x)
 	switch {
-	case count > 1:
-		return plugin.Deny(http.StatusUnauthorized, "Duplicate API key found").Because("duplicate-key")
-	case key == "":
-		return plugin.Deny(http.StatusUnauthorized, "No API key found in request").Because("no-key")
+	case found == many:
+		return f.refuse(x, "Duplicate API key found", "two-keys")
+	case found == none || key == "":
+		return f.refuse(x, "No API key found in request", "no-key")
 	}
-	c := x.Directory.Credential("keyauth_credentials", key)
-	if c == nil {
-		return plugin.Deny(http.StatusUnauthorized, "Unauthorized").Because("unknown-key")
+	credential := x.Directory.Credential(kind, key)
+	if credential == nil || credential.Consumer == nil {
+		return f.refuse(x, "Unauthorized", "unknown-key")
 	}
-	plugin.Authenticate(x, c, c.ID)
+	x.Consumer, x.Credential = credential.Consumer, credential
+	tell(&x.Request.Header, credential.Consumer, credential.ID)
 	return plugin.Next
 }
 
-// find returns the first key that stands in the request and how often its name stands there.
-func (f *filter) find(x *plugin.Exchange) (key string, count int) {
-	var b body
-	if f.inBody {
-		b = readBody(x)
+// refuse does not touch the answer when an anonymous consumer stands in.
+func (f *filter) refuse(x *plugin.Exchange, message, reason string) plugin.Verdict {
+	if f.anonymous == "" {
+		x.Early.Set("WWW-Authenticate", f.description)
 	}
-	for _, n := range f.names {
-		if key, count = f.findName(x, n, &b); count > 0 {
-			if f.hide {
-				f.remove(x, n, &b)
-			}
-			return key, count
-		}
-	}
-	return "", 0
+	return plugin.Deny(http.StatusUnauthorized, message).Because(reason)
 }
 
-func (f *filter) findName(x *plugin.Exchange, n name, b *body) (string, int) {
-	if f.inHeader {
-		for _, h := range [2]string{n.plain, n.dashed} {
-			if v, ok := x.Request.Header.Lookup(h); ok {
-				return v, x.Request.Header.Count(h)
-			}
-		}
+func (f *filter) becomeAnonymous(x *plugin.Exchange) plugin.Verdict {
+	c := x.Directory.Consumer(f.anonymous)
+	if c == nil {
+		f.host.Logger().Error("anonymous consumer is unknown", "plugin", "key-auth", "consumer", f.anonymous)
+		return plugin.Deny(http.StatusInternalServerError, "").Because("no-anonymous-consumer")
 	}
-	if f.inQuery {
-		if v, count := argument(x.Upstream.Query, n.plain); count > 0 {
-			return v, count
-		}
-	}
-	if f.inBody {
-		return b.find(n.plain)
-	}
-	return "", 0
+	x.Consumer, x.Credential = c, nil
+	tell(&x.Request.Header, c, "")
+	x.Request.Header.Set("X-Anonymous-Consumer", "true")
+	return plugin.Next
 }
 
-// remove takes the key out of what goes upstream.
-func (f *filter) remove(x *plugin.Exchange, n name, b *body) {
-	x.Request.Header.Del(n.plain)
-	x.Request.Header.Del(n.dashed)
-	if _, count := argument(x.Upstream.Query, n.plain); count > 0 {
-		x.Upstream.Query = without(x.Upstream.Query, n.plain)
+// tell names the consumer to the upstream. What is unknown is removed, so that no client can
+// say it.
+func tell(h *plugin.Header, c *plugin.Consumer, credential string) {
+	set(h, "X-Consumer-ID", c.ID)
+	set(h, "X-Consumer-Custom-ID", c.CustomID)
+	set(h, "X-Consumer-Username", c.Username)
+	set(h, "X-Credential-Identifier", credential)
+	h.Del("X-Anonymous-Consumer")
+}
+
+func set(h *plugin.Header, name, value string) {
+	if value == "" {
+		h.Del(name)
+		return
 	}
-	if f.inBody {
-		b.remove(x, n.plain)
-	}
+	h.Set(name, value)
 }
