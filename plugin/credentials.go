@@ -36,6 +36,15 @@ type BasicSecret struct {
 // then worth remembering.
 func (s *BasicSecret) Slow() bool { return s.hash != nil }
 
+// AppendTo appends what tells the stored form from all others, also from the same password
+// set again. It is for keys of caches.
+func (s *BasicSecret) AppendTo(b []byte) []byte {
+	if s.hash != nil {
+		return s.hash.AppendTo(b)
+	}
+	return append(append(b, s.sha1[:]...), s.owner...)
+}
+
 // Matches holds a password against what is stored.
 func (s *BasicSecret) Matches(given string) bool {
 	if s.hash != nil {

@@ -79,6 +79,9 @@ func Parse(stored string) (*Hash, error) {
 	return h, nil
 }
 
+// AppendTo appends what tells this hash from all others.
+func (h *Hash) AppendTo(b []byte) []byte { return append(append(b, h.salt...), h.sum...) }
+
 // Matches holds a password against the hash. It takes tens of milliseconds and megabytes:
 // callers bound how many run at once.
 func (h *Hash) Matches(password string) bool {
