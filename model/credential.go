@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 
 	"github.com/sekifuda/sekifuda/model/fault"
+	"github.com/sekifuda/sekifuda/model/password"
 	"github.com/sekifuda/sekifuda/model/schema"
 )
 
@@ -13,14 +14,15 @@ func basicauthMeaning() schema.Meaning {
 }
 
 // hashPassword brings a password that was just said to the form in which Kong stores and
-// shows it: the hex of SHA-1 over the password and its consumer's id. A credential cannot
-// change hands without a new password, because the hash holds the owner.
+// shows it: the hex of SHA-1 over the password and its consumer's id. What verifies is a slow
+// hash, made here too. A credential cannot change hands without a new password, because the
+// first hash holds the owner.
 func hashPassword(c schema.Change) error {
 	owner := ownerID(c.Next)
-	password, said := c.Given["password"].(string)
-	if said {
-		sum := sha1.Sum([]byte(password + owner)) //nolint:gosec // see above
+	if said, ok := c.Given["password"].(string); ok {
+		sum := sha1.Sum([]byte(said + owner)) //nolint:gosec // see above
 		c.Next["password"] = hex.EncodeToString(sum[:])
+		c.Next["password_hash"] = password.New(said)
 		return nil
 	}
 	if c.Old != nil && ownerID(c.Old) != owner {

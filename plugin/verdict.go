@@ -52,9 +52,11 @@ func (v Verdict) Raw() (contentType, body string, ok bool) {
 	return v.contentType, v.body, v.exit
 }
 
-func quoteJSON(s string) string {
+func quoteJSON(s string) string { return string(appendJSON(make([]byte, 0, len(s)+2), s)) }
+
+// appendJSON appends s as a JSON text.
+func appendJSON(b []byte, s string) []byte {
 	const hex = "0123456789abcdef"
-	b := make([]byte, 0, len(s)+2)
 	b = append(b, '"')
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
@@ -66,5 +68,5 @@ func quoteJSON(s string) string {
 			b = append(b, c)
 		}
 	}
-	return string(append(b, '"'))
+	return append(b, '"')
 }

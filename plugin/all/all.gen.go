@@ -4,30 +4,60 @@ package all
 
 import (
 	"github.com/sekifuda/sekifuda/plugin"
+	"github.com/sekifuda/sekifuda/plugin/acl"
+	"github.com/sekifuda/sekifuda/plugin/basicauth"
 	"github.com/sekifuda/sekifuda/plugin/botdetection"
+	"github.com/sekifuda/sekifuda/plugin/correlationid"
 	"github.com/sekifuda/sekifuda/plugin/cors"
 	"github.com/sekifuda/sekifuda/plugin/filelog"
+	"github.com/sekifuda/sekifuda/plugin/hmacauth"
 	"github.com/sekifuda/sekifuda/plugin/httplog"
 	"github.com/sekifuda/sekifuda/plugin/iprestriction"
+	"github.com/sekifuda/sekifuda/plugin/jwt"
 	"github.com/sekifuda/sekifuda/plugin/keyauth"
+	"github.com/sekifuda/sekifuda/plugin/opentelemetry"
 	"github.com/sekifuda/sekifuda/plugin/prometheus"
+	"github.com/sekifuda/sekifuda/plugin/proxycache"
 	"github.com/sekifuda/sekifuda/plugin/ratelimiting"
+	"github.com/sekifuda/sekifuda/plugin/redirect"
 	"github.com/sekifuda/sekifuda/plugin/requestsizelimiting"
+	"github.com/sekifuda/sekifuda/plugin/requesttermination"
 	"github.com/sekifuda/sekifuda/plugin/requesttransformer"
+	"github.com/sekifuda/sekifuda/plugin/responseratelimiting"
+	"github.com/sekifuda/sekifuda/plugin/responsetransformer"
+	"github.com/sekifuda/sekifuda/plugin/standardwebhooks"
+	"github.com/sekifuda/sekifuda/plugin/syslog"
+	"github.com/sekifuda/sekifuda/plugin/tcplog"
+	"github.com/sekifuda/sekifuda/plugin/udplog"
 )
 
 // Definitions returns every plugin of this build.
 func Definitions() []*plugin.Definition {
 	return []*plugin.Definition{
+		acl.Definition,
+		basicauth.Definition,
 		botdetection.Definition,
+		correlationid.Definition,
 		cors.Definition,
 		filelog.Definition,
+		hmacauth.Definition,
 		httplog.Definition,
 		iprestriction.Definition,
+		jwt.Definition,
 		keyauth.Definition,
+		opentelemetry.Definition,
 		prometheus.Definition,
+		proxycache.Definition,
 		ratelimiting.Definition,
+		redirect.Definition,
 		requestsizelimiting.Definition,
+		requesttermination.Definition,
 		requesttransformer.Definition,
+		responseratelimiting.Definition,
+		responsetransformer.Definition,
+		standardwebhooks.Definition,
+		syslog.Definition,
+		tcplog.Definition,
+		udplog.Definition,
 	}
 }

@@ -36,7 +36,10 @@ type BasicauthCredential struct {
 	// Hex of the SHA-1 over the password and the consumer's id, as Kong shows it.
 	Password *string `protobuf:"bytes,5,opt,name=password,proto3,oneof" json:"password,omitempty"`
 	// Words to find entities by.
-	Tags          []string `protobuf:"bytes,6,rep,name=tags,proto3" json:"tags,omitempty"`
+	Tags []string `protobuf:"bytes,6,rep,name=tags,proto3" json:"tags,omitempty"`
+	// What verifies: argon2id in the PHC text form, made when the password is set. Empty for
+	// an imported credential, whose password then verifies by the SHA-1.
+	PasswordHash  *string `protobuf:"bytes,7,opt,name=password_hash,json=passwordHash,proto3,oneof" json:"password_hash,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -113,11 +116,18 @@ func (x *BasicauthCredential) GetTags() []string {
 	return nil
 }
 
+func (x *BasicauthCredential) GetPasswordHash() string {
+	if x != nil && x.PasswordHash != nil {
+		return *x.PasswordHash
+	}
+	return ""
+}
+
 var File_sekifuda_entity_v1_basicauth_credential_proto protoreflect.FileDescriptor
 
 const file_sekifuda_entity_v1_basicauth_credential_proto_rawDesc = "" +
 	"\n" +
-	"-sekifuda/entity/v1/basicauth_credential.proto\x12\x12sekifuda.entity.v1\x1a!sekifuda/options/v1/options.proto\"\x9b\x03\n" +
+	"-sekifuda/entity/v1/basicauth_credential.proto\x12\x12sekifuda.entity.v1\x1a!sekifuda/options/v1/options.proto\"\xe0\x03\n" +
 	"\x13BasicauthCredential\x12\x1f\n" +
 	"\x02id\x18\x01 \x01(\tB\n" +
 	"\xea\xe0\x18\x06 \x01R\x02@\x01H\x00R\x02id\x88\x01\x01\x12.\n" +
@@ -127,14 +137,16 @@ const file_sekifuda_entity_v1_basicauth_credential_proto_rawDesc = "" +
 	"\bconsumer\x18\x03 \x01(\tB\x13\xea\xe0\x18\x0f\x10\x01:\tconsumers@\x01H\x02R\bconsumer\x88\x01\x01\x12)\n" +
 	"\busername\x18\x04 \x01(\tB\b\xea\xe0\x18\x04\x10\x01(\x01H\x03R\busername\x88\x01\x01\x12,\n" +
 	"\bpassword\x18\x05 \x01(\tB\v\xea\xe0\x18\a\x10\x01R\x03\xb8\x01\x01H\x04R\bpassword\x88\x01\x01\x12%\n" +
-	"\x04tags\x18\x06 \x03(\tB\x11\xea\xe0\x18\rH\x01Z\t\xb2\x01\x03tag\xc8\x01\x01R\x04tags:@\xea\xe0\x18<\n" +
+	"\x04tags\x18\x06 \x03(\tB\x11\xea\xe0\x18\rH\x01Z\t\xb2\x01\x03tag\xc8\x01\x01R\x04tags\x121\n" +
+	"\rpassword_hash\x18\a \x01(\tB\a\xea\xe0\x18\x03\x88\x01\x01H\x05R\fpasswordHash\x88\x01\x01:@\xea\xe0\x18<\n" +
 	"\x15basicauth_credentials\x12\vbasic-auths\x1a\n" +
 	"basic-auth\"\busername0\x01B\x05\n" +
 	"\x03_idB\r\n" +
 	"\v_created_atB\v\n" +
 	"\t_consumerB\v\n" +
 	"\t_usernameB\v\n" +
-	"\t_passwordB@Z>github.com/sekifuda/sekifuda/proto/sekifuda/entity/v1;entityv1b\x06proto3"
+	"\t_passwordB\x10\n" +
+	"\x0e_password_hashB@Z>github.com/sekifuda/sekifuda/proto/sekifuda/entity/v1;entityv1b\x06proto3"
 
 var (
 	file_sekifuda_entity_v1_basicauth_credential_proto_rawDescOnce sync.Once

@@ -1,0 +1,89 @@
+// Package responseratelimiting lets upstreams say what a request spent, and refuses clients
+// that have spent all they may.
+//
+// It knows named limits and how answers tell what was spent; the counting itself is the
+// gate's limiter. Enter at Definition.
+package responseratelimiting
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/sekifuda/sekifuda/plugin"
+)
+
+// Definition is inert; plugin.Load reads its options at start.
+var Definition = plugin.Define(New)
+
+const (
+	defaultHeader = "x-kong-limit"
+	nobody        = "00000000-0000-0000-0000-000000000000"
+)
+
+// New asks the gate for the counters. Each period of each limit has its own, because what is
+// spent counts in all of them, also in those that have less left.
+func New(c *Config, h plugin.Host) (plugin.Filter, error) {
+	by, err := identify(c)
+	if err != nil {
+		return nil, err
+	}
+	store, err := place(c)
+	if err != nil {
+		return nil, err
+	}
+	limits, err := compile(c)
+	if err != nil {
+		return nil, err
+	}
+	f := &filter{
+		limits: limits, identifier: by, log: h.Logger(), header: c.GetHeaderName(),
+		silent: c.GetHideClientHeaders(), block: c.GetBlockOnFirstViolation(),
+	}
+	if c.HeaderName == nil {
+		f.header = defaultHeader
+	}
+	for i := range f.limits {
+		l := &f.limits[i]
+		for k := range l.windows {
+			w := &l.windows[k]
+			w.index = f.windows
+			f.windows++
+			w.limiter, err = h.Limiter(plugin.Rule{
+				ID:            ruleID(h.Scope()) + ":" + l.name + ":" + w.name,
+				Windows:       []plugin.Window{w.Window},
+				Redis:         store,
+				FaultTolerant: c.FaultTolerant == nil || c.GetFaultTolerant(),
+			})
+			if err != nil {
+				return nil, fmt.Errorf("config.policy: %w", err)
+			}
+		}
+	}
+	f.visits = sync.Pool{New: func() any { return newVisit(f.windows, len(f.limits)) }}
+	return f, nil
+}
+
+func ruleID(s plugin.Scope) string {
+	route, service := s.RouteID, s.ServiceID
+	if route == "" {
+		route = nobody
+	}
+	if service == "" {
+		service = nobody
+	}
+	return "response_ratelimit:" + route + ":" + service
+}
+
+// place says where counts are kept. The policy cluster, Kong's counters in PostgreSQL, means
+// the gate's own shared store here: it is what a gate without a database has.
+func place(c *Config) (*plugin.Redis, error) {
+	switch c.GetPolicy() {
+	case "", "local":
+		return nil, nil
+	case "cluster":
+		return &plugin.Redis{}, nil
+	case "redis":
+		return redis(c.GetRedis())
+	}
+	return nil, fmt.Errorf("config.policy: unknown policy %q", c.GetPolicy())
+}
