@@ -1,70 +1,107 @@
-#!/usr/bin/env bash
-# Gets what the tests use: a C compiler for -race, PostgreSQL's and Redis' servers (never
-# started or left running: tests start their own), and small tools. Missing programs are
-# installed from the system's packages when this runs as root; otherwise it says what to do.
+#!/bin/sh
+# Finds what the tests use and, as root on a Debian or Ubuntu, installs what is missing.
+# Safe to run again: with everything there it only looks. No server is left running and no
+# system cluster is made; tests start servers of their own.
 #
-#   test/setup.sh            what `make test` needs
-#   test/setup.sh --bench    also nginx and wrk
-#   test/setup.sh --browser  also Chromium
-set -euo pipefail
+#   test/setup.sh [--bench] [--browser]
+#
+#   --bench    also nginx, which benchmarks measure against
+#   --browser  also chromium, which the console's tests drive
+set -eu
+
+bench=no
+browser=no
+for arg in "$@"; do
+    case "$arg" in
+    --bench) bench=yes ;;
+    --browser) browser=yes ;;
+    *)
+        echo "setup.sh: unknown argument $arg; known are --bench and --browser" >&2
+        exit 2
+        ;;
+    esac
+done
 
 have() { command -v "$1" >/dev/null 2>&1; }
-have_server() { compgen -G "/usr/lib/postgresql/*/bin/postgres" >/dev/null || { have initdb && have postgres; }; }
-have_libc() { echo '#include <stdlib.h>' | gcc -E -xc - >/dev/null 2>&1; }
 
-packages=()
-need() { packages+=("$@"); }
-have gcc && have_libc || need gcc libc6-dev
-if [ -z "${SEKI_TEST_DATABASE_URL:-}" ]; then
-	have_server || need postgresql
-fi
-have psql && have pg_dump || need postgresql-client
-[ -n "${SEKI_TEST_REDIS_URL:-}" ] || have redis-server || need redis-server
-have jq || need jq
-have curl || need curl
-have python3 || need python3
-have git || need git
-for arg in "$@"; do
-	case $arg in
-	--bench)
-		have nginx || need nginx-light
-		have wrk || need wrk
-		have taskset || need util-linux
-		;;
-	--browser) have chromium || need chromium ;;
-	*)
-		echo "test/setup.sh: unknown argument $arg" >&2
-		exit 2
-		;;
-	esac
-done
-[ ${#packages[@]} -gt 0 ] || exit 0
+# PostgreSQL keeps its server out of PATH, a folder for each version.
+have_postgres() {
+    have initdb && have postgres && return 0
+    for dir in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin; do
+        [ -x "$dir/initdb" ] && [ -x "$dir/postgres" ] && return 0
+    done
+    return 1
+}
+
+# A compiler without the C library's headers cannot link race tests.
+have_cc() {
+    have gcc && printf '#include <stdlib.h>\n' | gcc -fsyntax-only -x c - 2>/dev/null
+}
+
+have_chromium() { have chromium || have chromium-browser || have google-chrome; }
+
+need() { missing="$missing $*"; }
+
+# look notes the packages of what is missing.
+look() {
+    missing=
+    have_cc || need gcc libc6-dev
+    have_postgres || [ -n "${SEKI_TEST_DATABASE_URL:-}" ] || need postgresql
+    have redis-server || [ -n "${SEKI_TEST_REDIS_URL:-}" ] || need redis-server
+    have python3 || need python3
+    have jq || need jq
+    have curl || need curl
+    [ "$bench" = no ] || have nginx || [ -x /usr/sbin/nginx ] || need nginx-light
+    [ "$browser" = no ] || have_chromium || need chromium
+}
+
+look
+[ -n "$missing" ] || exit 0
 
 if ! have apt-get; then
-	echo "The tests need: ${packages[*]} (names of Debian's packages). Install them by your system's means." >&2
-	exit 1
+    echo "setup.sh: missing:$missing (Debian's names); install them by your system's means, then run this again" >&2
+    exit 1
 fi
 if [ "$(id -u)" != 0 ]; then
-	echo "The tests need packages that are not installed. Run:  sudo apt-get install ${packages[*]}" >&2
-	echo "or point SEKI_TEST_DATABASE_URL and SEKI_TEST_REDIS_URL at servers of yours." >&2
-	exit 1
+    echo "setup.sh: missing:$missing; run as root: apt-get install --no-install-recommends$missing" >&2
+    exit 1
 fi
 
-echo "installing for the tests: ${packages[*]}"
-# Packages start their servers on install; ours must not run.
+# Packages start their services and make a cluster when they are set up. Both are kept from
+# it while we install, and what was configured before is put back.
 policy=/usr/sbin/policy-rc.d
-if [ ! -e $policy ]; then
-	printf '#!/bin/sh\nexit 101\n' >$policy
-	chmod +x $policy
-	trap 'rm -f $policy' EXIT
+clusters=/etc/postgresql-common/createcluster.conf
+made_policy=no
+made_clusters=no
+undo() {
+    [ "$made_policy" = no ] || rm -f "$policy"
+    [ "$made_clusters" = no ] || rm -f "$clusters"
+    # Where the package brought its own file, that takes its place.
+    [ "$made_clusters" = no ] || [ ! -e "$clusters.dpkg-dist" ] || mv "$clusters.dpkg-dist" "$clusters"
+}
+trap undo EXIT
+trap 'exit 1' INT TERM HUP
+
+if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+    made_policy=yes
 fi
-mkdir -p /etc/postgresql-common
-[ -e /etc/postgresql-common/createcluster.conf ] || echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+if [ ! -e "$clusters" ]; then
+    mkdir -p "$(dirname "$clusters")"
+    printf 'create_main_cluster = false\n' >"$clusters"
+    made_clusters=yes
+fi
+
+echo "setup.sh: installing$missing" >&2
 export DEBIAN_FRONTEND=noninteractive
-log=$(mktemp)
-if ! { apt-get update -q && apt-get install -y -q --no-install-recommends "${packages[@]}"; } >"$log" 2>&1; then
-	tail -20 "$log" >&2
-	echo "could not install: ${packages[*]}" >&2
-	exit 1
+apt-get update -qq
+# The file that we made is a configuration file of a package: keep it without a question.
+# shellcheck disable=SC2086 # the list is split on purpose
+apt-get install -y -qq --no-install-recommends -o Dpkg::Options::=--force-confold $missing >/dev/null
+
+look
+if [ -n "$missing" ]; then
+    echo "setup.sh: installed, but still not found:$missing" >&2
+    exit 1
 fi
-rm -f "$log"
