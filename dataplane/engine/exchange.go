@@ -74,6 +74,7 @@ func (e *Engine) delist(x *exchange) {
 func (e *exchange) begin(start time.Time) {
 	x := &e.x
 	x.Bind(e)
+	e.watch.begin()
 	e.view = e.eng.use(e)
 	x.Directory, x.Revision = e.view.Directory(), e.view.revision
 	x.Times.Start = start
@@ -91,6 +92,10 @@ func (e *exchange) begin(start time.Time) {
 // release lets go of the graph.
 func (e *exchange) release() {
 	e.watch.stop()
+	if c := e.reply.conn; c != nil { // a filter panicked
+		c.Close()
+		e.reply.conn = nil
+	}
 	e.view, e.endpoint = nil, nil
 	e.using.Store(nil)
 }
@@ -121,7 +126,6 @@ func (e *exchange) since(from int) string {
 
 // run serves a request whose head was read.
 func (e *exchange) run() {
-	e.watch.begin()
 	e.describe()
 	e.locate()
 	e.serve()
@@ -156,7 +160,6 @@ func (e *exchange) serve() {
 // refuseHead answers a head that was not understood. Kong's global filters see the answer,
 // and log it.
 func (e *exchange) refuseHead(status int) {
-	e.watch.begin()
 	e.describe()
 	e.locate()
 	e.collect(e.view.Global())
@@ -167,6 +170,7 @@ func (e *exchange) refuseHead(status int) {
 // end runs the log phase. Afterwards nothing of the exchange may be used.
 func (e *exchange) end() {
 	e.x.Times.End = e.eng.opt.Now()
+	e.x.Request.Size += e.body.seen // not before: a pump counts it
 	for _, in := range e.picked {
 		if in.Log != nil {
 			in.Log.OnLog(&e.x)

@@ -2,6 +2,8 @@
 
 package engine
 
+//lint:file-ignore SA1019 net/http has no way yet to serve or dial one connection of ours
+
 import (
 	"context"
 	"crypto/tls"
@@ -115,6 +117,7 @@ func (c *h2conn) handle(w http.ResponseWriter, r *http.Request) {
 	e.init(eng, s)
 	eng.enlist(e)
 	defer eng.delist(e)
+	defer e.release()
 	s.serve(eng)
 	if s.aborted {
 		panic(http.ErrAbortHandler) // the library's way to reset a stream

@@ -49,8 +49,7 @@ func (e *exchange) hold(limit int) error {
 	}
 	if b.data == nil {
 		if data, ok := e.client.whole(); ok {
-			b.data, b.complete = data, true
-			e.x.Request.Size += int64(len(data))
+			b.data, b.complete, b.seen = data, true, int64(len(data))
 			return nil
 		}
 		b.data = b.own[:0]
@@ -79,7 +78,6 @@ var errBodyLimit = &h1.Error{Status: 413}
 func (e *exchange) readBody(p []byte) (int, error) {
 	n, err := e.client.readBody(p)
 	e.body.seen += int64(n)
-	e.x.Request.Size += int64(n)
 	if limit := e.eng.opt.MaxBodyBytes; limit > 0 && e.body.seen > limit {
 		return 0, errBodyLimit
 	}

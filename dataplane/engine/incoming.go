@@ -77,6 +77,18 @@ func (c *conn) readBody(p []byte) (int, error) {
 	}
 }
 
+// discard skips what has come of a body that nobody reads and reports whether that is all of
+// it: then the connection can go on.
+func (c *conn) discard() bool {
+	b := &c.body
+	if b.done {
+		return true
+	}
+	_, used, err := b.decode(c.in[c.next:])
+	c.next += used
+	return err == nil && b.done
+}
+
 func (c *conn) readMore(p []byte) (int, error) {
 	if c.body.expects {
 		c.body.expects = false

@@ -280,3 +280,23 @@ func TestSlowDripCannotHoldAConnection(t *testing.T) {
 	c.Close()
 	<-end
 }
+
+// TestRefusedBodyKeepsTheConnection has a filter refuse requests whose bodies came with them.
+func TestRefusedBodyKeepsTheConnection(t *testing.T) {
+	t.Parallel()
+	g := startGate(t, "", withChain(chainOf(requestFunc(func(x *plugin.Exchange) plugin.Verdict { return plugin.Deny(401, "") }))))
+	c, r := g.dial()
+	for _, body := range []string{"Content-Length: 3\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"} {
+		io.WriteString(c, "POST /ok HTTP/1.1\r\nHost: a\r\n"+body)
+		if a := readAnswer(t, r, "POST"); a.StatusCode != 401 || a.Close {
+			t.Errorf("answer = %d, close %v", a.StatusCode, a.Close)
+		}
+	}
+	io.WriteString(c, "POST /ok HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nGET /ok HTTP/1.1\r\nHost: a\r\n\r\n")
+	if a := readAnswer(t, r, "POST"); a.StatusCode != 401 || !a.Close {
+		t.Errorf("half a body: %d, close %v", a.StatusCode, a.Close)
+	}
+	if _, err := r.ReadByte(); err != io.EOF {
+		t.Errorf("after half a body: %v, want EOF", err)
+	}
+}

@@ -51,8 +51,7 @@ func (e *exchange) prepareBody() error {
 		return e.hold(holdSize)
 	}
 	if data, ok := e.client.whole(); ok && e.body.data == nil && !e.body.complete {
-		e.body.data, e.body.complete = data, true
-		e.x.Request.Size += int64(len(data))
+		e.body.data, e.body.complete, e.body.seen = data, true, int64(len(data))
 	}
 	return nil
 }

@@ -7,6 +7,11 @@ import (
 
 // relayUpgrade answers 101 and then carries bytes both ways until one side ends.
 func (e *exchange) relayUpgrade() {
+	e.stopPump()
+	if e.body.pumping { // the request's body has not ended: the tunnel would begin inside it
+		e.broken()
+		return
+	}
 	h := &e.x.Response.Header
 	protocol := e.head.Protocol
 	e.cleanHead()
@@ -35,7 +40,7 @@ func (e *exchange) relayUpgrade() {
 		n := carry(client, up, late)
 		done <- n
 	}()
-	e.x.Request.Size += carry(up, client, early)
+	e.body.seen += carry(up, client, early)
 	e.x.Response.Size += <-done
 }
 

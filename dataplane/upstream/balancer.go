@@ -35,11 +35,16 @@ type addressKey struct {
 // address is one IP address of one target, with what was learnt of it.
 type address struct {
 	key    addressKey
+	hash   uint64 // of key.addr
 	weight int
 	credit int // of the smooth weighted round-robin, under the balancer's lock
 	active atomic.Int64
 	ewma   atomic.Uint64 // float64 bits: seconds
 	health *health
+}
+
+func newAddress(k addressKey, h *health) *address {
+	return &address{key: k, hash: mix(maphash.Comparable(hashSeed, k.addr)), health: h}
 }
 
 func newBalancer(spec *BalancerSpec, prev *balancer) *balancer {
@@ -55,7 +60,8 @@ func newBalancer(spec *BalancerSpec, prev *balancer) *balancer {
 	prev.mu.Lock()
 	defer prev.mu.Unlock()
 	for k, a := range prev.known {
-		n := &address{key: k, weight: a.weight, health: a.health.carry(&spec.Health)}
+		n := newAddress(k, a.health.carry(&spec.Health))
+		n.weight = a.weight
 		n.ewma.Store(a.ewma.Load())
 		b.known[k] = n
 	}
@@ -101,7 +107,8 @@ func (b *balancer) choose(p *Pick, avoid bool) *address {
 		})
 	case "consistent-hashing":
 		if p.Key != "" {
-			return b.best(p, avoid, func(a *address) float64 { return distance(p.Key, a) })
+			key := maphash.String(hashSeed, p.Key)
+			return b.best(p, avoid, func(a *address) float64 { return distance(key, a) })
 		}
 	}
 	return b.roundRobin(p, avoid)
@@ -129,17 +136,17 @@ var hashSeed = maphash.MakeSeed()
 
 // distance is weighted rendezvous hashing: each key has its own order of all targets, so a
 // target that comes or goes moves only its own keys.
-func distance(key string, a *address) float64 {
-	var h maphash.Hash
-	h.SetSeed(hashSeed)
-	h.WriteString(key)
-	raw := a.key.addr.Addr().As16()
-	h.Write(raw[:])
-	port := a.key.addr.Port()
-	h.WriteByte(byte(port))
-	h.WriteByte(byte(port >> 8))
-	u := (float64(h.Sum64()>>11) + 0.5) / (1 << 53)
+func distance(key uint64, a *address) float64 {
+	u := (float64(mix(key^a.hash)>>11) + 0.5) / (1 << 53)
 	return -math.Log(u) / float64(a.weight)
+}
+
+// mix spreads the bits of x (the finalizer of SplitMix64): the hash itself must not relate the
+// scores of two targets for the same key.
+func mix(x uint64) uint64 {
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
 }
 
 // roundRobin is the smooth weighted kind: heavy targets are spread among the light ones.
@@ -195,7 +202,7 @@ func (b *balancer) install(found [][]netip.Addr) {
 			k := addressKey{t.Host, netip.AddrPortFrom(ip, uint16(t.Port))}
 			a := b.known[k]
 			if a == nil {
-				a = &address{key: k, health: newHealth(&b.spec.Health)}
+				a = newAddress(k, newHealth(&b.spec.Health))
 			}
 			a.weight = t.Weight
 			if seen[k] == nil {
