@@ -185,6 +185,7 @@ func (d *DataPlane) Run(ctx context.Context) error {
 	defer stopWork()
 	g := new(errgroup.Group)
 	stop, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
 	watch := func(f func() error) {
 		g.Go(func() error {
 			err := f()

@@ -5,7 +5,7 @@
 #
 #   test/setup.sh [--bench] [--browser]
 #
-#   --bench    also nginx, which benchmarks measure against
+#   --bench    also nginx and wrk, which benchmarks measure against and with
 #   --browser  also chromium, which the console's tests drive
 set -eu
 
@@ -52,6 +52,7 @@ look() {
     have jq || need jq
     have curl || need curl
     [ "$bench" = no ] || have nginx || [ -x /usr/sbin/nginx ] || need nginx-light
+    [ "$bench" = no ] || have wrk || need wrk
     [ "$browser" = no ] || have_chromium || need chromium
 }
 

@@ -333,6 +333,7 @@ func (p *process) run(ctx context.Context, cp *controlplane.ControlPlane, dp *da
 	defer closeOffice()
 	g := new(errgroup.Group)
 	stop, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
 	if cp != nil {
 		g.Go(func() error {
 			err := cp.Run(officeCtx)
