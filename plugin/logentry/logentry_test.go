@@ -1,6 +1,7 @@
 package logentry
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"net/netip"
 	"reflect"
@@ -12,101 +13,191 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/plugintest"
 )
 
-func exchange() *plugin.Exchange {
+var start = time.UnixMilli(1700000000123)
+
+func proxied() *plugin.Exchange {
 	x := plugintest.Request{
-		Method: "POST", Target: "/a?x=1&flag&x=%32", Host: "gw.test:8080",
-		Lines: []string{"X-One: 1", "Authorization: secret", "X-Two: a", "x-two: b", "Odd: \x01\"\\\xff"},
+		Method: "POST", Target: "/orders/7?a=1&b=2&a=3&flag&e=%22", Host: "gw.test:8080",
+		Lines: []string{"User-Agent: curl", "X-Two: 1", "x-two: 2", "Authorization: Bearer secret", "Proxy-Authorization: x"},
 	}.Exchange()
-	x.Route, x.Service = &plugin.Route{ID: "r", JSON: []byte(`{"id":"r"}`)}, &plugin.Service{ID: "s", JSON: []byte(`{"id":"s"}`)}
-	x.Consumer = &plugin.Consumer{ID: "c", JSON: []byte(`{"id":"c"}`)}
-	x.Credential = &plugin.Credential{ID: "k", Consumer: x.Consumer}
-	x.Response.Status, x.Response.Source, x.Response.UpstreamStatus, x.Response.Size = 201, plugin.FromUpstream, "201", 99
-	x.Response.Header.Append("Content-Type", "text/plain")
-	x.Upstream.Path, x.Upstream.Query = "/up", "x=1"
-	plugintest.Timed(x, time.UnixMilli(1700000000123))
-	x.Upstream.Tries = append(x.Upstream.Tries, plugin.Try{
-		Addr: netip.MustParseAddrPort("127.0.0.1:8000"), Start: time.UnixMilli(1700000000126), Duration: 1500 * time.Microsecond, Keepalive: true,
-	})
-	x.AddLogField("correlation_id", []byte(`"abc"`))
+	plugintest.Timed(x, start)
+	bob := &plugin.Consumer{ID: "c1", Username: "bob", JSON: []byte(`{"id":"c1","username":"bob"}`)}
+	x.Route = &plugin.Route{ID: "r1", Name: "orders", JSON: []byte(`{"id":"r1"}`)}
+	x.Service = &plugin.Service{ID: "s1", Name: "svc", JSON: []byte(`{"id":"s1"}`)}
+	x.Consumer, x.Credential = bob, &plugin.Credential{ID: "k1", Consumer: bob}
+	x.Upstream.Path = "/7"
+	x.Upstream.Tries = append(x.Upstream.Tries,
+		plugin.Try{Addr: netip.MustParseAddrPort("10.0.0.1:80"), Start: start, Duration: 1500 * time.Microsecond, State: "failed", Code: 502},
+		plugin.Try{Addr: netip.MustParseAddrPort("10.0.0.2:80"), Start: start, Keepalive: true})
+	x.Request.Size, x.Response.Size = 120, 240
+	x.Response.Status, x.Response.Source, x.Response.UpstreamStatus = 200, plugin.FromUpstream, "502, 200"
+	x.Response.Header.Append("Content-Type", "application/json")
+	x.Response.Header.Append("Set-Cookie", "a")
+	x.Response.Header.Append("Set-Cookie", "b")
 	return x
 }
 
-func TestEntry(t *testing.T) {
+const want = `{
+ "request":{"id":"00000000000000000000000000000001","uri":"/orders/7?a=1&b=2&a=3&flag&e=%22",
+  "url":"http://gw.test:8080/orders/7?a=1&b=2&a=3&flag&e=%22","querystring":{"a":["1","3"],"b":"2","flag":true,"e":"\""},
+  "method":"POST","headers":{"host":"gw.test:8080","user-agent":"curl","x-two":["1","2"],"authorization":"REDACTED","proxy-authorization":"REDACTED"},
+  "size":120},
+ "upstream_uri":"/7?a=1&b=2&a=3&flag&e=%22","upstream_status":"502, 200",
+ "response":{"status":200,"headers":{"content-type":"application/json","set-cookie":["a","b"]},"size":240},
+ "latencies":{"kong":3,"proxy":20,"request":28,"receive":5},
+ "tries":[{"balancer_start":1700000000123,"balancer_start_ns":1700000000123000000,"balancer_latency":1,"balancer_latency_ns":1500000,"ip":"10.0.0.1","port":80,"state":"failed","code":502},
+  {"balancer_start":1700000000123,"balancer_start_ns":1700000000123000000,"balancer_latency":0,"balancer_latency_ns":0,"ip":"10.0.0.2","port":80,"keepalive":true}],
+ "authenticated_entity":{"id":"k1","consumer_id":"c1"},
+ "route":{"id":"r1"},"service":{"id":"s1"},"consumer":{"id":"c1","username":"bob"},
+ "client_ip":"192.0.2.1","started_at":1700000000123,"source":"upstream",
+ "workspace":"00000000-0000-0000-0000-000000000000","workspace_name":"default","correlation_id":"x1"}`
+
+func decode(t *testing.T, b []byte) map[string]any {
+	t.Helper()
+	var m map[string]any
+	d := json.NewDecoder(strings.NewReader(string(b)))
+	d.UseNumber()
+	if err := d.Decode(&m); err != nil {
+		t.Fatalf("entry %s: %v", b, err)
+	}
+	return m
+}
+
+func TestEntryOfAProxiedRequest(t *testing.T) {
 	t.Parallel()
-	var got map[string]any
-	if err := json.Unmarshal(Append(nil, exchange()), &got); err != nil {
-		t.Fatal(err)
+	x := proxied()
+	x.AddLogField("correlation_id", []byte(`"x1"`))
+	got := Append(nil, x)
+	if !reflect.DeepEqual(decode(t, got), decode(t, []byte(want))) {
+		t.Errorf("Append =\n%s, want\n%s", got, want)
 	}
-	var want map[string]any
-	if err := json.Unmarshal([]byte(`{
-		"request": {"id":"00000000000000000000000000000001","uri":"/a?x=1&flag&x=%32","url":"http://gw.test:8080/a?x=1&flag&x=%32",
-			"querystring":{"x":["1","2"],"flag":true},"method":"POST","size":0,
-			"headers":{"x-one":"1","authorization":"REDACTED","x-two":["a","b"],"odd":"\u0001\"\\\ufffd"}},
-		"upstream_uri":"/up?x=1","upstream_status":"201",
-		"response":{"status":201,"headers":{"content-type":"text/plain"},"size":99},
-		"latencies":{"kong":3,"proxy":20,"request":28,"receive":5},
-		"tries":[{"balancer_start":1700000000126,"balancer_start_ns":1700000000126000000,"balancer_latency":1,"balancer_latency_ns":1500000,
-			"ip":"127.0.0.1","port":8000,"keepalive":true}],
-		"authenticated_entity":{"id":"k","consumer_id":"c"},
-		"route":{"id":"r"},"service":{"id":"s"},"consumer":{"id":"c"},
-		"client_ip":"192.0.2.1","started_at":1700000000123,"source":"upstream",
-		"workspace":"9b21a7b4-6c3d-4b4e-9d3a-0f6f7f5f3c11","workspace_name":"default","correlation_id":"abc"}`), &want); err != nil {
-		t.Fatal(err)
+}
+
+func TestEntryOfAnAnswerOfTheGate(t *testing.T) {
+	t.Parallel()
+	x := plugintest.Request{Target: "/none"}.Exchange()
+	x.Times = plugin.Times{Start: start, End: start.Add(2 * time.Millisecond)}
+	x.Response.Status = 404
+	m := decode(t, Append(nil, x))
+	for name, want := range map[string]any{"upstream_uri": "", "upstream_status": "", "source": "kong", "client_ip": "192.0.2.1"} {
+		if m[name] != want {
+			t.Errorf("%s = %v, want %v", name, m[name], want)
+		}
 	}
+	for _, name := range []string{"route", "service", "consumer", "authenticated_entity", "tries"} {
+		if _, ok := m[name]; ok {
+			t.Errorf("%s is there, want it absent", name)
+		}
+	}
+	l := m["latencies"].(map[string]any)
+	if l["kong"] != json.Number("2") || l["proxy"] != json.Number("-1") || l["receive"] != json.Number("0") {
+		t.Errorf("latencies = %v, want kong 2, proxy -1, receive 0", l)
+	}
+}
+
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	x := proxied()
+	x.Request.TLS = &tls.ConnectionState{Version: tls.VersionTLS12, CipherSuite: tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}
+	got := decode(t, Append(nil, x))["request"].(map[string]any)["tls"]
+	want := map[string]any{"version": "TLSv1.2", "cipher": "ECDHE-RSA-AES128-GCM-SHA256", "client_verify": "NONE"}
 	if !reflect.DeepEqual(got, want) {
-		a, _ := json.MarshalIndent(got, "", " ")
-		t.Errorf("got %s", a)
+		t.Errorf("tls = %v, want %v", got, want)
 	}
 }
 
-func TestNoAllocation(t *testing.T) {
-	x := exchange()
-	x.Request.Query = ""
-	b := make([]byte, 0, 8192)
-	if n := testing.AllocsPerRun(100, func() { b = Append(b[:0], x) }); n != 0 {
-		t.Errorf("Append allocates %v times", n)
-	}
-}
-
-func TestCustom(t *testing.T) {
+func TestFields(t *testing.T) {
 	t.Parallel()
-	c, err := Compile(map[string]string{
-		"team": `return "blue"`, "request.headers.x-one": "return nil", "nested.n": "return 7",
-		"who": `return kong.request.get_header("X-One")`, "nobody": `return kong.request.get_header("X-None");`, "service": " return  nil ",
+	f, err := Compile(map[string]string{
+		"name":                  `return "literal"`,
+		"n":                     `return 5`,
+		"yes":                   `return true;`,
+		"route":                 `return nil`,
+		"request.headers.x-two": `return nil`,
+		"request.extra.deep":    `return kong.request.get_method() .. " " .. kong.request.get_path()`,
+		"agent":                 `return kong.request.get_header("user-agent")`,
+		"none":                  `return kong.request.get_header("none")`,
+		"none.deep":             `return nil`,
+		"status":                `return kong.response.get_status()`,
+		"who":                   `return kong.client.get_consumer().username`,
+		"a\\.b":                 `return kong.router.get_service().name or "x"`,
+		"arg":                   `return(kong.request.get_query_arg("b"))`,
+		"fails":                 `return kong.nothing.at_all`,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got map[string]any
-	if err := json.Unmarshal(c.Append(nil, exchange()), &got); err != nil {
-		t.Fatal(err)
+	got, err := f.Append([]byte("before "), proxied())
+	if err == nil || !strings.Contains(err.Error(), "log field fails") {
+		t.Errorf("Append = %v, want the field that failed", err)
 	}
-	headers := got["request"].(map[string]any)["headers"].(map[string]any)
-	if got["team"] != "blue" || got["who"] != "1" || got["nested"].(map[string]any)["n"] != 7.0 || headers["x-one"] != nil {
-		t.Errorf("%v", got)
-	}
-	for _, gone := range []string{"nobody", "service"} {
-		if _, ok := got[gone]; ok {
-			t.Errorf("%s is there", gone)
+	m := decode(t, got[len("before "):])
+	for name, want := range map[string]any{
+		"name": "literal", "n": json.Number("5"), "yes": true, "agent": "curl", "status": json.Number("200"), "who": "bob", "a.b": "svc", "arg": "2",
+	} {
+		if m[name] != want {
+			t.Errorf("%s = %v, want %v", name, m[name], want)
 		}
 	}
-	for _, bad := range []string{"os.exit()", `return kong.service.get()`, `return "a" .. "b"`, ""} {
-		if _, err := Compile(map[string]string{"f": bad}); err == nil || !strings.Contains(err.Error(), "custom_fields_by_lua: f: ") {
-			t.Errorf("Compile(%q) = %v", bad, err)
+	for _, name := range []string{"route", "none", "fails"} {
+		if _, ok := m[name]; ok {
+			t.Errorf("%s = %v, want it absent", name, m[name])
+		}
+	}
+	request := m["request"].(map[string]any)
+	if request["extra"].(map[string]any)["deep"] != "POST /orders/7" {
+		t.Errorf("request.extra = %v", request["extra"])
+	}
+	if _, ok := request["headers"].(map[string]any)["x-two"]; ok {
+		t.Error("request.headers.x-two is there, want it removed")
+	}
+}
+
+func TestCompileSaysWhatIsNotUnderstood(t *testing.T) {
+	t.Parallel()
+	for chunk, want := range map[string]string{
+		`local a = 1 return a`:     "only a single 'return'",
+		`returnx`:                  "only a single 'return'",
+		`return ngx.var.host`:      "'ngx' is not available here",
+		`return string.upper("x")`: "'string' is not available here",
+		`return 1 + 1`:             "unexpected symbol near '+'",
+	} {
+		if _, err := Compile(map[string]string{"f": chunk}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "config.custom_fields_by_lua.f") {
+			t.Errorf("Compile(%q) = %v, want %q", chunk, err, want)
 		}
 	}
 }
 
-func FuzzEscaped(f *testing.F) {
-	f.Add("plain")
-	f.Add("\x00\"\\\xff\u2028")
-	f.Fuzz(func(t *testing.T, s string) {
-		var back string
-		if err := json.Unmarshal(appendString(nil, s), &back); err != nil {
-			t.Fatalf("%q: %v", s, err)
-		}
-		if want := strings.ToValidUTF8(s, "\ufffd"); len([]rune(back)) < len([]rune(want)) {
-			t.Errorf("%q came back as %q", s, back)
+func TestAppendDoesNotAllocate(t *testing.T) {
+	x := proxied()
+	x.Upstream.Query = "a=1&b=2&a=3"
+	b := make([]byte, 0, 8192)
+	if n := testing.AllocsPerRun(100, func() { b = Append(b[:0], x) }); n != 0 {
+		t.Errorf("Append allocates %v times, want 0", n)
+	}
+}
+
+func FuzzAppendIsJSON(f *testing.F) {
+	f.Add("/a?b", "a=1&a=%zz&&=", "X-A", "v\xff\"\\\n", "gw.test:80")
+	f.Add("", "", "", "", "[::1]:80")
+	f.Fuzz(func(t *testing.T, target, query, name, value, host string) {
+		x := plugintest.Request{}.Exchange()
+		x.Route = &plugin.Route{}
+		x.Request.Target, x.Upstream.Query, x.Request.Host = target, query, host
+		x.Request.Header.Append(name, value)
+		x.Request.Header.Append(name, value)
+		x.Response.Header.Append(name, value)
+		if b := Append(nil, x); !json.Valid(b) {
+			t.Errorf("%s is not JSON", b)
 		}
 	})
+}
+
+func BenchmarkAppend(b *testing.B) {
+	x := proxied()
+	buf := make([]byte, 0, 8192)
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = Append(buf[:0], x)
+	}
 }

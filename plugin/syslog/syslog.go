@@ -7,6 +7,7 @@ package syslog
 import (
 	"context"
 	"fmt"
+	"log/slog"
 
 	"github.com/sekifuda/sekifuda/plugin"
 	"github.com/sekifuda/sekifuda/plugin/logentry"
@@ -29,10 +30,12 @@ var facilities = map[string]int{
 
 // New reads the severities. Nothing is connected.
 func New(c *Config, h plugin.Host) (plugin.Filter, error) {
+	log := h.Logger().With("plugin", "syslog")
 	f := &filter{
+		log: log,
 		queue: outbox.New(outbox.Settings{
 			Entries: outbox.DefaultEntries, Bytes: outbox.DefaultBytes, Batch: 1,
-		}, h.Logger().With("plugin", "syslog")),
+		}, log),
 		socket: &socket{paths: paths},
 	}
 	for _, s := range []struct {
@@ -57,7 +60,7 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 	}
 	var err error
 	if f.fields, err = logentry.Compile(c.GetCustomFieldsByLua()); err != nil {
-		return nil, fmt.Errorf("config.%w", err)
+		return nil, err
 	}
 	return f, nil
 }
@@ -66,7 +69,8 @@ type filter struct {
 	least                                  int // severity that is logged
 	successful, clientErrors, serverErrors int
 	facility                               int
-	fields                                 *logentry.Custom
+	fields                                 *logentry.Fields
+	log                                    *slog.Logger
 	queue                                  *outbox.Queue
 	socket                                 *socket
 }
@@ -83,7 +87,11 @@ func (f *filter) OnLog(x *plugin.Exchange) {
 		return
 	}
 	f.queue.Add(func(b []byte) []byte {
-		return f.fields.Append(appendHead(b, f.facility<<3|severity, x.Times.End), x)
+		b, err := f.fields.Append(appendHead(b, f.facility<<3|severity, x.Times.End), x)
+		if err != nil {
+			f.log.Warn("render log entry", "error", err)
+		}
+		return b
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strconv"
 	"time"
@@ -39,13 +40,14 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 	}
 	fields, err := logentry.Compile(c.GetCustomFieldsByLua())
 	if err != nil {
-		return nil, fmt.Errorf("config.%w", err)
+		return nil, err
 	}
+	log := h.Logger().With("plugin", "tcp-log")
 	return &filter{
-		fields: fields,
+		fields: fields, log: log,
 		queue: outbox.New(outbox.Settings{
 			Entries: outbox.DefaultEntries, Bytes: outbox.DefaultBytes, Batch: batch,
-		}, h.Logger().With("plugin", "tcp-log")),
+		}, log),
 		line: line{
 			addr:    net.JoinHostPort(c.GetHost(), strconv.FormatInt(c.GetPort(), 10)),
 			timeout: milliseconds(c.Timeout, defaultTimeoutMS), keepalive: milliseconds(c.Keepalive, defaultKeepaliveMS),
@@ -69,7 +71,8 @@ func milliseconds(n *float64, other float64) time.Duration {
 }
 
 type filter struct {
-	fields *logentry.Custom
+	fields *logentry.Fields
+	log    *slog.Logger
 	queue  *outbox.Queue
 	line   line
 }
@@ -81,7 +84,13 @@ var (
 
 // OnLog queues the exchange's line.
 func (f *filter) OnLog(x *plugin.Exchange) {
-	f.queue.Add(func(b []byte) []byte { return append(f.fields.Append(b, x), '\n') })
+	f.queue.Add(func(b []byte) []byte {
+		b, err := f.fields.Append(b, x)
+		if err != nil {
+			f.log.Warn("render log entry", "error", err)
+		}
+		return append(b, '\n')
+	})
 }
 
 // Run sends what is queued until ctx ends, and then what is left.

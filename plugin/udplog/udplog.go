@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strconv"
 	"time"
@@ -34,17 +35,18 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 	}
 	fields, err := logentry.Compile(c.GetCustomFieldsByLua())
 	if err != nil {
-		return nil, fmt.Errorf("config.%w", err)
+		return nil, err
 	}
 	timeout := float64(defaultTimeoutMS)
 	if c.Timeout != nil {
 		timeout = c.GetTimeout()
 	}
+	log := h.Logger().With("plugin", "udp-log")
 	return &filter{
-		fields: fields,
+		fields: fields, log: log,
 		queue: outbox.New(outbox.Settings{
 			Entries: outbox.DefaultEntries, Bytes: outbox.DefaultBytes, Batch: 1,
-		}, h.Logger().With("plugin", "udp-log")),
+		}, log),
 		socket: socket{
 			addr:    net.JoinHostPort(c.GetHost(), strconv.FormatInt(c.GetPort(), 10)),
 			timeout: time.Duration(timeout * float64(time.Millisecond)), now: time.Now,
@@ -53,7 +55,8 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 }
 
 type filter struct {
-	fields *logentry.Custom
+	fields *logentry.Fields
+	log    *slog.Logger
 	queue  *outbox.Queue
 	socket socket
 }
@@ -65,7 +68,13 @@ var (
 
 // OnLog queues the exchange's datagram.
 func (f *filter) OnLog(x *plugin.Exchange) {
-	f.queue.Add(func(b []byte) []byte { return f.fields.Append(b, x) })
+	f.queue.Add(func(b []byte) []byte {
+		b, err := f.fields.Append(b, x)
+		if err != nil {
+			f.log.Warn("render log entry", "error", err)
+		}
+		return b
+	})
 }
 
 // Run sends what is queued until ctx ends, and then what is left.

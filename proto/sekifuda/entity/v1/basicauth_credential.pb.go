@@ -22,14 +22,21 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// BasicauthCredential is a name and password of a consumer.
 type BasicauthCredential struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Id        *string                `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
-	CreatedAt *int64                 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
-	Consumer  *string                `protobuf:"bytes,3,opt,name=consumer,proto3,oneof" json:"consumer,omitempty"`
-	Username  *string                `protobuf:"bytes,4,opt,name=username,proto3,oneof" json:"username,omitempty"`
-	Password  *string                `protobuf:"bytes,5,opt,name=password,proto3,oneof" json:"password,omitempty"`
-	Tags      []string               `protobuf:"bytes,6,rep,name=tags,proto3" json:"tags,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID in lower case.
+	Id *string `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	// Unix seconds of the insert; a PUT makes it new.
+	CreatedAt *int64 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
+	// Who it identifies.
+	Consumer *string `protobuf:"bytes,3,opt,name=consumer,proto3,oneof" json:"consumer,omitempty"`
+	// What the client sends as its name.
+	Username *string `protobuf:"bytes,4,opt,name=username,proto3,oneof" json:"username,omitempty"`
+	// Hex of the SHA-1 over the password and the consumer's id, as Kong shows it.
+	Password *string `protobuf:"bytes,5,opt,name=password,proto3,oneof" json:"password,omitempty"`
+	// Words to find entities by.
+	Tags []string `protobuf:"bytes,6,rep,name=tags,proto3" json:"tags,omitempty"`
 	// What verifies: argon2id in the PHC text form, made when the password is set. Empty for
 	// an imported credential, whose password then verifies by the SHA-1.
 	PasswordHash  *string `protobuf:"bytes,7,opt,name=password_hash,json=passwordHash,proto3,oneof" json:"password_hash,omitempty"`
