@@ -3,6 +3,7 @@ package logentry
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -95,6 +96,15 @@ func (f *Fields) Append(b []byte, x *plugin.Exchange) (_ []byte, err error) {
 		entry = set(entry, one.path, v)
 	}
 	return append(b[:at], entry...), err
+}
+
+// AppendLogged is Append for callers that can only log a field's failure.
+func (f *Fields) AppendLogged(b []byte, x *plugin.Exchange, log *slog.Logger) []byte {
+	b, err := f.Append(b, x)
+	if err != nil {
+		log.Warn("render log entry", "error", err)
+	}
+	return b
 }
 
 // set puts a value at a path of a JSON object; nil removes what is there. What stands in the

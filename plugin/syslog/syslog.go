@@ -30,12 +30,11 @@ var facilities = map[string]int{
 
 // New reads the severities. Nothing is connected.
 func New(c *Config, h plugin.Host) (plugin.Filter, error) {
-	log := h.Logger().With("plugin", "syslog")
 	f := &filter{
-		log: log,
+		log: h.Logger(),
 		queue: outbox.New(outbox.Settings{
 			Entries: outbox.DefaultEntries, Bytes: outbox.DefaultBytes, Batch: 1,
-		}, log),
+		}, h.Logger().With("plugin", "syslog")),
 		socket: &socket{paths: paths},
 	}
 	for _, s := range []struct {
@@ -87,11 +86,7 @@ func (f *filter) OnLog(x *plugin.Exchange) {
 		return
 	}
 	f.queue.Add(func(b []byte) []byte {
-		b, err := f.fields.Append(appendHead(b, f.facility<<3|severity, x.Times.End), x)
-		if err != nil {
-			f.log.Warn("render log entry", "error", err)
-		}
-		return b
+		return f.fields.AppendLogged(appendHead(b, f.facility<<3|severity, x.Times.End), x, f.log)
 	})
 }
 

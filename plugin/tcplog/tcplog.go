@@ -42,12 +42,11 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	log := h.Logger().With("plugin", "tcp-log")
 	return &filter{
-		fields: fields, log: log,
+		fields: fields, log: h.Logger(),
 		queue: outbox.New(outbox.Settings{
 			Entries: outbox.DefaultEntries, Bytes: outbox.DefaultBytes, Batch: batch,
-		}, log),
+		}, h.Logger().With("plugin", "tcp-log")),
 		line: line{
 			addr:    net.JoinHostPort(c.GetHost(), strconv.FormatInt(c.GetPort(), 10)),
 			timeout: milliseconds(c.Timeout, defaultTimeoutMS), keepalive: milliseconds(c.Keepalive, defaultKeepaliveMS),
@@ -84,13 +83,7 @@ var (
 
 // OnLog queues the exchange's line.
 func (f *filter) OnLog(x *plugin.Exchange) {
-	f.queue.Add(func(b []byte) []byte {
-		b, err := f.fields.Append(b, x)
-		if err != nil {
-			f.log.Warn("render log entry", "error", err)
-		}
-		return append(b, '\n')
-	})
+	f.queue.Add(func(b []byte) []byte { return append(f.fields.AppendLogged(b, x, f.log), '\n') })
 }
 
 // Run sends what is queued until ctx ends, and then what is left.

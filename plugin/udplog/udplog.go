@@ -41,12 +41,11 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 	if c.Timeout != nil {
 		timeout = c.GetTimeout()
 	}
-	log := h.Logger().With("plugin", "udp-log")
 	return &filter{
-		fields: fields, log: log,
+		fields: fields, log: h.Logger(),
 		queue: outbox.New(outbox.Settings{
 			Entries: outbox.DefaultEntries, Bytes: outbox.DefaultBytes, Batch: 1,
-		}, log),
+		}, h.Logger().With("plugin", "udp-log")),
 		socket: socket{
 			addr:    net.JoinHostPort(c.GetHost(), strconv.FormatInt(c.GetPort(), 10)),
 			timeout: time.Duration(timeout * float64(time.Millisecond)), now: time.Now,
@@ -68,13 +67,7 @@ var (
 
 // OnLog queues the exchange's datagram.
 func (f *filter) OnLog(x *plugin.Exchange) {
-	f.queue.Add(func(b []byte) []byte {
-		b, err := f.fields.Append(b, x)
-		if err != nil {
-			f.log.Warn("render log entry", "error", err)
-		}
-		return b
-	})
+	f.queue.Add(func(b []byte) []byte { return f.fields.AppendLogged(b, x, f.log) })
 }
 
 // Run sends what is queued until ctx ends, and then what is left.
