@@ -245,7 +245,7 @@ func (c *conn) fill(start time.Time) error {
 // answer, so that a reset does not destroy the answer before it is read. nginx waits 30 s at
 // most and 5 s between reads.
 const (
-	lingerBytes = 1 << 20
+	lingerBytes = 64 << 20
 	lingerTime  = 5 * time.Second
 )
 

@@ -158,8 +158,12 @@ func (e *exchange) relayRewritten() {
 		body = edit(body)
 	}
 	e.settleIfDone()
-	e.x.Response.Length = int64(len(body))
-	e.x.Response.Header.Set("Content-Length", strconv.Itoa(len(body)))
+	// Without the field, which filters that edit take out, the body goes in chunks, as Kong's.
+	e.x.Response.Length = -1
+	if _, told := e.x.Response.Header.Lookup("Content-Length"); told {
+		e.x.Response.Length = int64(len(body))
+		e.x.Response.Header.Set("Content-Length", strconv.Itoa(len(body)))
+	}
 	if err := e.client.start(e, body, true); err != nil {
 		e.broken()
 		return

@@ -3,6 +3,7 @@ package graph
 import (
 	"crypto/subtle"
 	"maps"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -33,49 +34,34 @@ type credential struct {
 func credentialID(c *credential) string  { return c.ID }
 func credentialKey(c *credential) string { return c.Key }
 
-// credentialRead reads an entity of one kind: its consumer, the key that finds it, when it
-// expires (Unix seconds, 0: never), and what its plugin needs to verify a request. One kind
-// more is an entry in readers, in credentialKinds and in kinds.
+// credentialRead is an entity of one kind as the table keeps it: its consumer, the key that
+// finds it, when it expires (Unix seconds, 0: never), and what its plugin needs to verify a
+// request.
 type credentialRead struct {
 	consumer string
 	key      string
-	keyField string
 	expires  int64
 	secret   any
 }
 
-var readers = map[string]struct {
-	empty func() proto.Message
-	read  func(proto.Message) credentialRead
-}{
-	"keyauth_credentials": {
-		func() proto.Message { return &entityv1.KeyauthCredential{} },
-		func(m proto.Message) credentialRead {
-			c := m.(*entityv1.KeyauthCredential)
-			return credentialRead{c.GetConsumer(), c.GetKey(), "key", c.GetExpiresAt(), nil}
-		},
-	},
-	"basicauth_credentials": {
-		func() proto.Message { return &entityv1.BasicauthCredential{} },
-		func(m proto.Message) credentialRead {
-			c := m.(*entityv1.BasicauthCredential)
-			return credentialRead{c.GetConsumer(), c.GetUsername(), "username", 0, c}
-		},
-	},
-	"jwt_secrets": {
-		func() proto.Message { return &entityv1.JwtSecret{} },
-		func(m proto.Message) credentialRead {
-			c := m.(*entityv1.JwtSecret)
-			return credentialRead{c.GetConsumer(), c.GetKey(), "key", 0, c}
-		},
-	},
-	"hmacauth_credentials": {
-		func() proto.Message { return &entityv1.HmacauthCredential{} },
-		func(m proto.Message) credentialRead {
-			c := m.(*entityv1.HmacauthCredential)
-			return credentialRead{c.GetConsumer(), c.GetUsername(), "username", 0, c}
-		},
-	},
+// credentialReader knows one kind of credential. One kind more is an entry in readers, in
+// credentialKinds, in kinds and in plugin.CredentialOf.
+type credentialReader struct {
+	empty    func() owned
+	keyField string
+}
+
+// owned is any credential.
+type owned interface {
+	proto.Message
+	GetConsumer() string
+}
+
+var readers = map[string]credentialReader{
+	plugin.KeyCredentials:   {func() owned { return &entityv1.KeyauthCredential{} }, "key"},
+	plugin.BasicCredentials: {func() owned { return &entityv1.BasicauthCredential{} }, "username"},
+	plugin.JWTCredentials:   {func() owned { return &entityv1.JwtSecret{} }, "key"},
+	plugin.HMACCredentials:  {func() owned { return &entityv1.HmacauthCredential{} }, "username"},
 }
 
 func (e *edit) credentialEditor(kind string) *credentialEditor {
@@ -122,17 +108,26 @@ func putCredential(e *edit, c *Change) {
 	if !e.decode(c, m) {
 		return
 	}
-	read := r.read(m)
+	key, secret, err := plugin.CredentialOf(c.Kind, m)
+	if err != nil {
+		field, reason, _ := strings.Cut(err.Error(), ": ")
+		e.refuse(c.Kind, c.ID, field, reason)
+		return
+	}
+	read := credentialRead{consumer: m.GetConsumer(), key: key, secret: secret}
+	if limited, ok := m.(interface{ GetExpiresAt() int64 }); ok {
+		read.expires = limited.GetExpiresAt()
+	}
 	t := e.credentialEditor(c.Kind)
 	switch holder := t.byKey.Get(read.key); {
 	case read.consumer == "":
 		e.refuse(c.Kind, c.ID, "consumer", "required field missing")
 		return
 	case read.key == "":
-		e.refuse(c.Kind, c.ID, read.keyField, "required field missing")
+		e.refuse(c.Kind, c.ID, r.keyField, "required field missing")
 		return
 	case holder != nil:
-		e.refuse(c.Kind, c.ID, read.keyField, "is already taken by "+c.Kind+"/"+holder.ID)
+		e.refuse(c.Kind, c.ID, r.keyField, "is already taken by "+c.Kind+"/"+holder.ID)
 		return
 	}
 	d := e.draft(read.consumer)

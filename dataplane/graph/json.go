@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/sekifuda/sekifuda/plugin/logentry"
 	entityv1 "github.com/sekifuda/sekifuda/proto/sekifuda/entity/v1"
 )
 
@@ -104,6 +105,9 @@ func appendJSON(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
+// workspace is the id of the one workspace there is, as log entries name it.
+var workspace = logentry.Workspace
+
 func routeJSON(m *entityv1.Route) []byte {
 	var o object
 	o.text("id", m.Id)
@@ -125,6 +129,7 @@ func routeJSON(m *entityv1.Route) []byte {
 	o.lists("headers", m.Headers)
 	o.number("regex_priority", m.RegexPriority)
 	o.text("path_handling", m.PathHandling)
+	o.text("ws_id", &workspace)
 	return o.end()
 }
 
@@ -148,6 +153,7 @@ func serviceJSON(m *entityv1.Service) []byte {
 	o.number("tls_verify_depth", m.TlsVerifyDepth)
 	o.list("ca_certificates", m.CaCertificates)
 	o.flag("enabled", m.Enabled)
+	o.text("ws_id", &workspace)
 	return o.end()
 }
 
@@ -159,5 +165,6 @@ func consumerJSON(m *entityv1.Consumer) []byte {
 	o.text("username", m.Username)
 	o.text("custom_id", m.CustomId)
 	o.list("tags", m.Tags)
+	o.text("ws_id", &workspace)
 	return o.end()
 }

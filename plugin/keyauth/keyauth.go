@@ -13,8 +13,6 @@ import (
 // Definition is inert; plugin.Load reads its options at start.
 var Definition = plugin.Define(New)
 
-const kind = "keyauth_credentials"
-
 // New prepares the places in which to look.
 func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 	names := c.GetKeyNames()
@@ -75,13 +73,14 @@ func (f *filter) OnRequest(x *plugin.Exchange) plugin.Verdict {
 	if f.anonymous == "" {
 		return f.authenticate(x)
 	}
-	if x.Credential != nil {
+	if plugin.Authenticated(x, f.anonymous) || !f.authenticate(x).Done() {
 		return plugin.Next
 	}
-	if !f.authenticate(x).Done() {
-		return plugin.Next
+	verdict := plugin.Anonymous(x, f.anonymous)
+	if verdict.Done() {
+		f.host.Logger().Error("anonymous consumer is unknown", "plugin", "key-auth", "consumer", f.anonymous)
 	}
-	return f.becomeAnonymous(x)
+	return verdict
 }
 
 func (f *filter) authenticate(x *plugin.Exchange) plugin.Verdict {
@@ -92,12 +91,11 @@ func (f *filter) authenticate(x *plugin.Exchange) plugin.Verdict {
 	case found == none || key == "":
 		return f.refuse(x, "No API key found in request", "no-key")
 	}
-	credential := x.Directory.Credential(kind, key)
+	credential := x.Directory.Credential(plugin.KeyCredentials, key)
 	if credential == nil || credential.Consumer == nil {
 		return f.refuse(x, "Unauthorized", "unknown-key")
 	}
-	x.Consumer, x.Credential = credential.Consumer, credential
-	tell(&x.Request.Header, credential.Consumer, credential.ID)
+	plugin.Authenticate(x, credential, credential.ID)
 	return plugin.Next
 }
 
@@ -107,34 +105,4 @@ func (f *filter) refuse(x *plugin.Exchange, message, reason string) plugin.Verdi
 		x.Early.Set("WWW-Authenticate", f.description)
 	}
 	return plugin.Deny(http.StatusUnauthorized, message).Because(reason)
-}
-
-func (f *filter) becomeAnonymous(x *plugin.Exchange) plugin.Verdict {
-	c := x.Directory.Consumer(f.anonymous)
-	if c == nil {
-		f.host.Logger().Error("anonymous consumer is unknown", "plugin", "key-auth", "consumer", f.anonymous)
-		return plugin.Deny(http.StatusInternalServerError, "").Because("no-anonymous-consumer")
-	}
-	x.Consumer, x.Credential = c, nil
-	tell(&x.Request.Header, c, "")
-	x.Request.Header.Set("X-Anonymous-Consumer", "true")
-	return plugin.Next
-}
-
-// tell names the consumer to the upstream. What is unknown is removed, so that no client can
-// say it.
-func tell(h *plugin.Header, c *plugin.Consumer, credential string) {
-	set(h, "X-Consumer-ID", c.ID)
-	set(h, "X-Consumer-Custom-ID", c.CustomID)
-	set(h, "X-Consumer-Username", c.Username)
-	set(h, "X-Credential-Identifier", credential)
-	h.Del("X-Anonymous-Consumer")
-}
-
-func set(h *plugin.Header, name, value string) {
-	if value == "" {
-		h.Del(name)
-		return
-	}
-	h.Set(name, value)
 }

@@ -14,7 +14,7 @@ import (
 var (
 	bob   = &plugin.Consumer{ID: "bob-id", Username: "bob", CustomID: "cb"}
 	anon  = &plugin.Consumer{ID: "anon-id", Username: "anon"}
-	known = plugintest.NewDirectory(&plugin.Credential{ID: "key-id", Kind: kind, Key: "bobkey", Consumer: bob})
+	known = plugintest.NewDirectory(&plugin.Credential{ID: "key-id", Kind: plugin.KeyCredentials, Key: "bobkey", Consumer: bob})
 )
 
 func init() { known.AddConsumer(anon) }

@@ -98,8 +98,8 @@ func wantStatusBody(t *testing.T, _ *world, out string) {
 // commands runs every command line of the guide in its order.
 func commands(t *testing.T, w *world) {
 	list := guideCommands(t)
-	if len(list) != 38 {
-		t.Fatalf("the guide has %d commands, want 38: look at what changed", len(list))
+	if len(list) != 35 {
+		t.Fatalf("the guide has %d commands, want 35: look at what changed", len(list))
 	}
 	for _, line := range list {
 		if w.database == nil && strings.Contains(line, "ai-postgres pg") || w.database == nil && strings.Contains(line, "ai-postgres psql") {
