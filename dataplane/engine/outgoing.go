@@ -52,8 +52,8 @@ func (c *conn) start(e *exchange, first []byte, last bool) error {
 	}
 	switch {
 	case e.bodyless:
-		// The length of what a GET would get is told; nothing else can be.
-		if r.Length >= 0 && r.Status >= 200 && r.Status != 204 {
+		// The length of what a GET would get is told, unless a filter took it out.
+		if _, told := r.Header.Lookup("Content-Length"); told && r.Length >= 0 && r.Status >= 200 && r.Status != 204 {
 			o = appendLength(o, r.Length)
 		}
 	case r.Length >= 0:

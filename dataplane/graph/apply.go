@@ -111,6 +111,8 @@ var kinds = map[string]kind{
 	"keys":     {ignore, ignore},
 	"key_sets": {ignore, ignore},
 	"vaults":   {ignore, ignore},
+
+	"oauth2_credentials": {ignore, ignore},
 }
 
 func ignore(*edit, *Change) {}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"github.com/sekifuda/sekifuda/model"
 	"github.com/sekifuda/sekifuda/plugin"
 	entityv1 "github.com/sekifuda/sekifuda/proto/sekifuda/entity/v1"
 )
@@ -338,5 +339,20 @@ func TestScopeIsToldToTheHost(t *testing.T) {
 	mustApply(t, c, nil, configured("p", "auth", "r", "s", "c", "x"))
 	if want := (plugin.Scope{PluginID: "p", InstanceID: "p", RouteID: "r", ServiceID: "s", ConsumerID: "c"}); len(got) != 1 || got[0] != want {
 		t.Errorf("Host was asked for %+v, want %+v", got, want)
+	}
+}
+
+// A kind that the desk stores and the graph does not know would keep nodes from every
+// revision that has one.
+func TestEveryKindOfTheModelIsKnown(t *testing.T) {
+	t.Parallel()
+	s, err := model.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range s.Tables() {
+		if _, ok := kinds[table.Kind]; !ok {
+			t.Errorf("the graph does not know %s", table.Kind)
+		}
 	}
 }

@@ -28,6 +28,8 @@ type difference struct {
 	Cases   string `yaml:"cases"`
 	Reason  string `yaml:"reason"`
 	Pending bool   `yaml:"pending"` // to be built, not a difference to keep
+	// Sometimes marks what differs in some runs only: chance, not the gateway.
+	Sometimes bool `yaml:"sometimes"`
 
 	re   *regexp.Regexp
 	used int
@@ -119,7 +121,7 @@ func judge(t *testing.T, r *result) {
 		}
 	}
 	for _, d := range table {
-		if d.re != nil && d.used == 0 {
+		if d.re != nil && d.used == 0 && !d.Sometimes {
 			t.Errorf("differences.yaml: %s no longer differs: take it out", d.Cases)
 		}
 	}
