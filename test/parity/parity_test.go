@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"testing"
 
 	"gopkg.in/yaml.v3"
@@ -20,7 +21,12 @@ import (
 	"github.com/sekifuda/sekifuda/test/stack"
 )
 
-func TestMain(m *testing.M) { stack.Main(m) }
+func TestMain(m *testing.M) {
+	stack.Main(m, func() { fmt.Printf("parity: %d passed, %d failed\n", passed, failed) })
+}
+
+// What all replays of this run said; the tests run one after the other.
+var passed, failed int
 
 // difference is one entry of differences.yaml: cases whose "group / name" it matches may
 // fail.
@@ -101,6 +107,27 @@ func TestTranscripts(t *testing.T) {
 	judge(t, &r)
 }
 
+var deckResult = regexp.MustCompile(`(?m)^(\d+) of (\d+) answers as Kong$`)
+
+// TestDeck replays 63 sessions of decK. Every answer must be Kong's.
+func TestDeck(t *testing.T) {
+	p := gateway(t, services.NewRedis(t).URL)
+	p.WaitReady()
+	text, err := exec.Command("python3", "testdata/deck-sessions/replay.py", p.URLs["admin"]).CombinedOutput()
+	m := deckResult.FindSubmatch(text)
+	if m == nil {
+		t.Fatalf("replay: %v\n%s", err, text)
+	}
+	good, _ := strconv.Atoi(string(m[1])) // digits, by the expression
+	all, _ := strconv.Atoi(string(m[2]))
+	const recorded = 2872
+	if err != nil || all != recorded || good != all {
+		t.Errorf("%d of %d answers as Kong, want %d: %v\n%s", good, all, recorded, err, text)
+	}
+	passed, failed = passed+good, failed+all-good
+	fmt.Printf("decK: %d passed, %d failed\n", good, all-good)
+}
+
 // judge holds a replay's failures to the table.
 func judge(t *testing.T, r *result) {
 	t.Helper()
@@ -126,6 +153,7 @@ func judge(t *testing.T, r *result) {
 		}
 	}
 	unlisted := r.Failed - kept - pending
+	passed, failed = passed+r.Passed, failed+unlisted
 	fmt.Printf("transcripts: %d passed, %d failed (and %d listed differences, %d not built yet)\n", r.Passed, unlisted, kept, pending)
 }
 

@@ -44,9 +44,12 @@ func Binary(t testing.TB) string {
 	return bin
 }
 
-// Main runs a package's tests and removes the binary that they built.
-func Main(m *testing.M) {
+// Main runs a package's tests, then after, and removes the binary that they built.
+func Main(m *testing.M, after ...func()) {
 	code := m.Run()
+	for _, f := range after {
+		f()
+	}
 	if bin, err := build(); err == nil {
 		_ = os.RemoveAll(filepath.Dir(bin))
 	}
