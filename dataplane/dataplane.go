@@ -24,6 +24,7 @@ import (
 	"github.com/sekifuda/sekifuda/dataplane/graph"
 	"github.com/sekifuda/sekifuda/dataplane/limits"
 	"github.com/sekifuda/sekifuda/dataplane/telemetry"
+	"github.com/sekifuda/sekifuda/dataplane/upstream"
 	"github.com/sekifuda/sekifuda/plugin"
 	feedv1 "github.com/sekifuda/sekifuda/proto/sekifuda/feed/v1"
 )
@@ -67,8 +68,10 @@ type DataPlane struct {
 	metrics  *telemetry.Metrics
 	compiler *graph.Compiler
 	crew     *crew
+	network  *upstream.Network
 
 	graph   *graph.Graph // owned by the feed's loop
+	served  atomic.Pointer[graph.Graph]
 	running atomic.Pointer[feedv1.Pos]
 }
 
@@ -81,14 +84,15 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 		}
 		o.NodeID = id
 	}
-	d := &DataPlane{Options: o, crew: newCrew(o.Log)}
+	d := &DataPlane{Options: o, crew: newCrew(o.Log), network: upstream.NewNetwork(upstream.NetworkOptions{Now: o.Now})}
 	var err error
 	if d.limits, err = limits.New(limits.Options{RedisURL: o.RedisURL, Logger: o.Log, Clock: o.Now}); err != nil {
 		return nil, fmt.Errorf("--redis-url: %w", err)
 	}
 	if d.engine, err = engine.New(engine.Options{
 		HeaderTimeout: o.HeaderTimeout, BodyTimeout: o.BodyTimeout, IdleTimeout: o.IdleTimeout,
-		MaxHeaderBytes: o.MaxHeaderBytes, MaxBodyBytes: o.MaxBodyBytes, TrustedIPs: o.TrustedIPs, Logger: o.Log,
+		MaxHeaderBytes: o.MaxHeaderBytes, MaxBodyBytes: o.MaxBodyBytes, TrustedIPs: o.TrustedIPs,
+		Network: d.network, Logger: o.Log,
 	}); err != nil {
 		return nil, err
 	}
@@ -154,13 +158,23 @@ func (d *DataPlane) Apply(ctx context.Context, m feed.Move) error {
 	if err != nil {
 		return err
 	}
-	begin, end := next.Turnover(prev)
+	begin, end := turnover(next, prev, d.network)
 	d.crew.begin(begin)
 	old := d.engine.Swap(next, m.To.Staged)
 	d.crew.end(ctx, end, old)
 	d.graph = next
+	d.served.Store(next)
 	d.running.Store(&m.To)
 	return nil
+}
+
+// Reopen has filters open their files anew, after an operator has rotated them.
+func (d *DataPlane) Reopen() {
+	for _, in := range d.served.Load().Instances() {
+		if f, ok := in.Filter.(plugin.Reopener); ok {
+			f.Reopen()
+		}
+	}
 }
 
 func refused(r *graph.Refusal) error {

@@ -170,3 +170,27 @@ func (g *Graph) Turnover(prev *Graph) (begin, end []*Instance) {
 	})
 	return begin, end
 }
+
+// Ways returns the ways to services that g has and prev has not, and those that only prev
+// has, for starting and stopping their probes. It costs what changed between them.
+func (g *Graph) Ways(prev *Graph) (begin, end []*upstream.Upstream) {
+	var was, is hamt.Map[*serviceNode]
+	if prev != nil {
+		was = prev.services
+	}
+	if g != nil {
+		is = g.services
+	}
+	hamt.Diff(was, is, func(_ string, old, new *serviceNode, gone, come bool) {
+		if gone && come && old.upstream == new.upstream {
+			return
+		}
+		if gone {
+			end = append(end, old.upstream)
+		}
+		if come {
+			begin = append(begin, new.upstream)
+		}
+	})
+	return begin, end
+}
