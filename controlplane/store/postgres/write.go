@@ -40,6 +40,9 @@ func (s *Store) write(batch []store.Commit) ([]plan.Outcome, error) {
 			}
 			return outcomes, nil
 		}
+		if errors.Is(err, errUnknown) {
+			return nil, fmt.Errorf("write batch: %w: %w", store.ErrUnavailable, err)
+		}
 		if constraint(err) {
 			return nil, fmt.Errorf("%w: %w", combiner.ErrConstraint, err)
 		}
@@ -103,6 +106,9 @@ func (t *turn) run(ctx context.Context, batch []store.Commit) ([]plan.Outcome, e
 	return outcomes, t.resolve(ctx, err)
 }
 
+// errUnknown ends all tries: what may have been written must not be written again.
+var errUnknown = errors.New("the commit's outcome is not known")
+
 // resolve finds out whether a commit whose answer was lost with cause has happened: nil if
 // it has. It waits for the head's lock, which the lost transaction holds to its end.
 func (t *turn) resolve(ctx context.Context, cause error) error {
@@ -117,7 +123,7 @@ func (t *turn) resolve(ctx context.Context, cause error) error {
 		case !unavailable(err):
 			return fmt.Errorf("look up a commit whose answer was lost: %w", err)
 		case !sleep(ctx, pause):
-			return fmt.Errorf("the commit's outcome is not known: %w", errors.Join(cause, err))
+			return fmt.Errorf("%w: %w", errUnknown, errors.Join(cause, err))
 		}
 		pause = min(2*pause, lastRetry)
 	}
