@@ -351,7 +351,10 @@ func (p *proxy) serve(client net.Conn) {
 	p.conns = append(p.conns, client, server)
 	p.mu.Unlock()
 	var muted atomic.Bool // answers are lost
-	go p.pass(client, server, func([]byte) bool { return muted.Load() })
+	go func() {
+		defer client.Close()
+		p.pass(client, server, func([]byte) bool { return muted.Load() })
+	}()
 	p.pass(server, client, func(b []byte) bool {
 		p.mu.Lock()
 		hit := p.marker != nil && bytes.Contains(b, p.marker)

@@ -27,7 +27,7 @@ const (
 // lost connections until the store's timeout. A commit whose answer was lost is looked up,
 // never sent twice.
 func (s *Store) write(batch []store.Commit) ([]plan.Outcome, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), s.timeout+allowance(batch))
 	defer cancel()
 	s.turns++
 	pause := firstRetry
@@ -54,6 +54,17 @@ func (s *Store) write(batch []store.Commit) ([]plan.Outcome, error) {
 		}
 		pause = min(2*pause, lastRetry)
 	}
+}
+
+// allowance is the time that a batch gets for its size, a second for each MiB: a slow disk
+// under a large import is no outage.
+func allowance(batch []store.Commit) time.Duration {
+	total := 0
+	for i := range batch {
+		size, _ := plan.Check(&batch[i]) // the combiner let it in: there is no error
+		total += size
+	}
+	return time.Duration(total>>20) * time.Second
 }
 
 // sleep waits for d and reports whether there is time left.
@@ -101,9 +112,18 @@ func (t *turn) run(ctx context.Context, batch []store.Commit) ([]plan.Outcome, e
 	if err == nil || answered(err) {
 		return outcomes, err
 	}
-	// The old connection must be gone before another one can find out.
-	_ = conn.Conn().Close(ctx)
+	hangUp(conn.Conn())
+	// Finding out has a time of its own: the time to write may be what ran out.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.store.timeout)
+	defer cancel()
 	return outcomes, t.resolve(ctx, err)
+}
+
+// hangUp ends a connection without waiting for a polite answer.
+func hangUp(conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	_ = conn.Close(ctx) // the socket is closed either way
 }
 
 // errUnknown ends all tries: what may have been written must not be written again.
