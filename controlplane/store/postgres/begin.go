@@ -14,11 +14,16 @@ import (
 // The head's row lock orders the writers. The advisory lock before it is a better queue:
 // who waits for a row lock wakes to find the row changed and starts over. A writer whose
 // machine died in the middle holds both until the session's timeout, so that is short.
+//
+// Every row of a write is reached by an index. A plan that was cached when the tables were
+// small would read them whole for as long as the session lives, so the planner may not
+// (and a plan it has no choice in must not look so dear that it is compiled).
 const (
 	beginTx  = `begin isolation level read committed read write`
-	setIdle  = `SET LOCAL idle_in_transaction_session_timeout = '10s'`
+	settings = `SELECT set_config('idle_in_transaction_session_timeout', '10s', true), set_config('enable_seqscan', 'off', true),
+		set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), set_config('jit', 'off', true)`
 	lockTurn = `SELECT pg_advisory_xact_lock(hashtextextended(current_schema(), 7354))`
-	lockHead = `SELECT rev, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM head FOR UPDATE`
+	lockHead = `SELECT rev, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM head WHERE one = 1 FOR UPDATE`
 )
 
 // begin opens the transaction, takes the head's lock and reads what the batch needs, all in
@@ -29,11 +34,11 @@ func begin(ctx context.Context, conn *pgxpool.Conn, need plan.Need) (*plan.Ledge
 	l := &loading{}
 	var b batched
 	b.do(beginTx)
-	b.do(setIdle)
+	b.do(settings)
 	b.do(lockTurn)
 	b.ask(func(rows pgx.Rows) error { return rows.Scan(&rev, &now) }, lockHead)
 	b.ask(func(rows pgx.Rows) error { return tables.ScanRevision(rows, &head) },
-		`SELECT `+tables.RevisionColumns+` FROM revision v WHERE v.rev = (SELECT rev FROM head)`)
+		`SELECT `+tables.RevisionColumns+` FROM revision v WHERE v.rev = (SELECT rev FROM head WHERE one = 1)`)
 	l.ask(&b, need)
 	if err := b.send(ctx, conn); err != nil {
 		return nil, err

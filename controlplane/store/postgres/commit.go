@@ -18,7 +18,7 @@ func commit(ctx context.Context, conn *pgxpool.Conn, p *plan.Plan, txn []byte) e
 	put(&b, p)
 	putLog(&b, p, txn)
 	head := p.Revisions[len(p.Revisions)-1].Rev
-	b.do(`UPDATE head SET rev = $1`, int64(head))
+	b.do(`UPDATE head SET rev = $1 WHERE one = 1`, int64(head))
 	b.do(`SELECT pg_notify($1, $2)`, channel, strconv.FormatUint(head, 10))
 	b.do(`commit`)
 	return b.send(ctx, conn)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -191,6 +192,35 @@ func TestRequestLost(t *testing.T) {
 	gapFree(t, s)
 }
 
+// TestOutcomeUnknown loses the answer and then the whole network: the caller is told, the
+// commit is not sent again by itself, and the request id finds it later.
+func TestOutcomeUnknown(t *testing.T) {
+	t.Parallel()
+	server := services.Postgres(t)
+	direct := open(t, server, postgres.Options{})
+	p := newProxy(t, server)
+	s := open(t, p.url, postgres.Options{WriteTimeout: 700 * time.Millisecond})
+	commit(t, s, op(1))
+	p.arm([]byte("marker-gone"), func() {
+		if _, err := direct.Wait(t.Context(), 1); err != nil {
+			t.Errorf("Wait = %v", err)
+		}
+		p.refuse.Store(true)
+	}, true)
+	c := store.Commit{Ops: []store.Op{op(2)}, RequestID: "r"}
+	c.Ops[0].Body = []byte("marker-gone")
+	if _, err := s.Commit(t.Context(), c); !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "not known") {
+		t.Errorf("Commit = %v, want ErrUnavailable that says the outcome is not known", err)
+	}
+	p.refuse.Store(false)
+	if r, err := s.Commit(t.Context(), c); err != nil || r.Rev != 2 {
+		t.Errorf("Commit again = %v, %v, want revision 2", r, err)
+	}
+	if head := gapFree(t, direct); head != 2 {
+		t.Errorf("head = %d, want 2", head)
+	}
+}
+
 // TestSilence has a network that swallows everything.
 func TestSilence(t *testing.T) {
 	t.Parallel()
@@ -247,7 +277,8 @@ func TestSessionsCut(t *testing.T) {
 type proxy struct {
 	url    string
 	server string
-	silent atomic.Bool
+	silent atomic.Bool // bytes are swallowed
+	refuse atomic.Bool // new connections are closed at once
 
 	mu      sync.Mutex
 	marker  []byte
@@ -308,6 +339,9 @@ func (p *proxy) cutAll() {
 
 func (p *proxy) serve(client net.Conn) {
 	defer client.Close()
+	if p.refuse.Load() {
+		return
+	}
 	server, err := net.Dial("tcp", p.server)
 	if err != nil {
 		return
@@ -317,7 +351,10 @@ func (p *proxy) serve(client net.Conn) {
 	p.conns = append(p.conns, client, server)
 	p.mu.Unlock()
 	var muted atomic.Bool // answers are lost
-	go p.pass(client, server, func([]byte) bool { return muted.Load() })
+	go func() {
+		defer client.Close()
+		p.pass(client, server, func([]byte) bool { return muted.Load() })
+	}()
 	p.pass(server, client, func(b []byte) bool {
 		p.mu.Lock()
 		hit := p.marker != nil && bytes.Contains(b, p.marker)

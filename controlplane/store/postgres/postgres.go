@@ -30,8 +30,9 @@ type Options struct {
 	// 0: what the URL says (pool_max_conns), else 16; readers rarely need more, and
 	// PostgreSQL's usual 100 are shared by all processes.
 	MaxConns int
-	// WriteTimeout is how long a commit may take to reach the database, retries and
-	// reconnects included. 0: 5 s, which outlives a restart of PostgreSQL.
+	// WriteTimeout is how long a batch of commits may take, retries and reconnects included,
+	// with a second more for each MiB. When its answer was lost, finding out may take as long
+	// again. 0: 5 s, which outlives a restart of PostgreSQL.
 	WriteTimeout time.Duration
 }
 

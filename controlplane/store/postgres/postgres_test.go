@@ -27,3 +27,7 @@ func open(t testing.TB, url string, opts postgres.Options) *postgres.Store {
 	})
 	return s
 }
+
+func BenchmarkStore(b *testing.B) {
+	storetest.Bench(b, func(b *testing.B) store.Store { return open(b, services.Postgres(b), postgres.Options{}) })
+}

@@ -27,7 +27,7 @@ const (
 // lost connections until the store's timeout. A commit whose answer was lost is looked up,
 // never sent twice.
 func (s *Store) write(batch []store.Commit) ([]plan.Outcome, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.timeout+weight(batch))
+	ctx, cancel := context.WithTimeout(context.Background(), s.timeout+allowance(batch))
 	defer cancel()
 	s.turns++
 	pause := firstRetry
@@ -39,6 +39,9 @@ func (s *Store) write(batch []store.Commit) ([]plan.Outcome, error) {
 				s.bell.Ring(t.plan.Revisions[n-1].Rev)
 			}
 			return outcomes, nil
+		}
+		if errors.Is(err, errUnknown) {
+			return nil, fmt.Errorf("write batch: %w: %w", store.ErrUnavailable, err)
 		}
 		if constraint(err) {
 			return nil, fmt.Errorf("%w: %w", combiner.ErrConstraint, err)
@@ -53,16 +56,15 @@ func (s *Store) write(batch []store.Commit) ([]plan.Outcome, error) {
 	}
 }
 
-// weight is the time that a batch's bytes may take on top: a slow disk writes a megabyte a
-// second, twice (table and log).
-func weight(batch []store.Commit) time.Duration {
-	bytes := 0
+// allowance is the time that a batch gets for its size, a second for each MiB: a slow disk
+// under a large import is no outage.
+func allowance(batch []store.Commit) time.Duration {
+	total := 0
 	for i := range batch {
-		for j := range batch[i].Ops {
-			bytes += len(batch[i].Ops[j].Body)
-		}
+		size, _ := plan.Check(&batch[i]) // the combiner let it in: there is no error
+		total += size
 	}
-	return time.Duration(bytes>>20) * time.Second
+	return time.Duration(total>>20) * time.Second
 }
 
 // sleep waits for d and reports whether there is time left.
@@ -110,10 +112,22 @@ func (t *turn) run(ctx context.Context, batch []store.Commit) ([]plan.Outcome, e
 	if err == nil || answered(err) {
 		return outcomes, err
 	}
-	// The old connection must be gone before another one can find out.
-	_ = conn.Conn().Close(ctx)
+	hangUp(conn.Conn())
+	// Finding out has a time of its own: the time to write may be what ran out.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.store.timeout)
+	defer cancel()
 	return outcomes, t.resolve(ctx, err)
 }
+
+// hangUp ends a connection without waiting for a polite answer.
+func hangUp(conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	_ = conn.Close(ctx) // the socket is closed either way
+}
+
+// errUnknown ends all tries: what may have been written must not be written again.
+var errUnknown = errors.New("the commit's outcome is not known")
 
 // resolve finds out whether a commit whose answer was lost with cause has happened: nil if
 // it has. It waits for the head's lock, which the lost transaction holds to its end.
@@ -129,7 +143,7 @@ func (t *turn) resolve(ctx context.Context, cause error) error {
 		case !unavailable(err):
 			return fmt.Errorf("look up a commit whose answer was lost: %w", err)
 		case !sleep(ctx, pause):
-			return fmt.Errorf("the commit's outcome is not known: %w", errors.Join(cause, err))
+			return fmt.Errorf("%w: %w", errUnknown, errors.Join(cause, err))
 		}
 		pause = min(2*pause, lastRetry)
 	}

@@ -27,3 +27,7 @@ func open(t testing.TB, path string) *sqlite.Store {
 	})
 	return s
 }
+
+func BenchmarkStore(b *testing.B) {
+	storetest.Bench(b, func(b *testing.B) store.Store { return open(b, filepath.Join(b.TempDir(), "store.db")) })
+}
