@@ -341,6 +341,9 @@ func (p *process) run(ctx context.Context, cp *controlplane.ControlPlane, dp *da
 			return err
 		})
 	}
+	if dp != nil {
+		g.Go(func() error { reopenOnHangUp(stop, dp); return nil })
+	}
 	g.Go(func() error {
 		defer closeOffice()
 		if dp == nil {
