@@ -9,8 +9,13 @@ import (
 	"github.com/sekifuda/sekifuda/plugin"
 )
 
-// defaultTimeout bounds a call when the rule says none: Kong's.
-const defaultTimeout = 2 * time.Second
+const (
+	// defaultTimeout is Kong's.
+	defaultTimeout = 2 * time.Second
+	// moves is how often the store's clock may be found in another window: once when a
+	// window ends on the way, once more for a clock that was never asked.
+	moves = 3
+)
 
 // remote is a rule counted in a store that gates share.
 type remote struct {
@@ -22,72 +27,78 @@ type remote struct {
 var _ plugin.Limiter = (*remote)(nil)
 
 func newRemote(s *store, r plugin.Rule) *remote {
-	timeout := defaultTimeout
-	if r.Redis.Timeout > 0 {
-		timeout = r.Redis.Timeout
+	timeout := r.Redis.Timeout
+	if timeout <= 0 {
+		timeout = defaultTimeout
 	}
 	return &remote{store: s, rule: r, timeout: timeout}
 }
 
-// Take implements plugin.Limiter. A key that is known to have nothing left is refused
-// without a call.
+// Take implements plugin.Limiter: one call to the store, or none for who is known to have
+// nothing left.
 func (r *remote) Take(ctx func() context.Context, identifier string, n int64, d *plugin.Decision) error {
 	if n < 0 {
 		return fmt.Errorf("take %d of rule %s: not a number of requests", n, r.rule.ID)
 	}
-	c := charge{key: tagOf(r.rule.ID, identifier), n: n}
-	d.Now, d.Counted = r.store.now(), true
-	if r.store.spent.refuse(r.rule.Windows, c.key, n, d.Now, d) {
+	d.Counted = true
+	// Rules of one ID share the key, so a refusal holds for all of them.
+	var buf [256]byte
+	key := appendTag(buf[:0], r.rule.ID, identifier)
+	if r.store.spent.refuse(r.rule.Windows, key, n, r.store.now(), d) {
 		return nil
 	}
-	err := r.ask(ctx, &c)
-	if err != nil {
-		if r.rule.FaultTolerant {
-			*d = plugin.Decision{Allowed: true, Now: d.Now}
-			return nil
-		}
-		return err
+	c := charge{key: string(key), n: n}
+	if err := r.ask(ctx(), &c); err != nil {
+		return r.away(err, d)
 	}
 	r.decide(&c, d)
 	return nil
 }
 
-// ask charges. A store whose clock is in another window than ours is asked once more, by its
-// own clock.
-func (r *remote) ask(ctx func() context.Context, c *charge) error {
-	bound, cancel := context.WithTimeout(ctx(), r.timeout)
+func (r *remote) ask(ctx context.Context, c *charge) error {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	c.windows = r.spans(r.store.now())
-	err := r.store.charge(bound, c)
-	if errors.Is(err, errMoved) {
-		c.windows = r.spans(c.now)
-		err = r.store.charge(bound, c)
+	var err error
+	for range moves {
+		c.windows = r.spans(c.windows[:0], r.store.now())
+		if err = r.store.charge(ctx, c); !errors.Is(err, errMoved) {
+			return err
+		}
 	}
 	return err
 }
 
-func (r *remote) spans(now time.Time) []span {
-	list := make([]span, len(r.rule.Windows))
-	for i, w := range r.rule.Windows {
+func (r *remote) spans(all []span, now time.Time) []span {
+	for _, w := range r.rule.Windows {
 		start, end := bounds(w.Period, now)
-		list[i] = span{name: names[w.Period], limit: w.Limit, start: start, end: end}
+		all = append(all, span{names[w.Period], w.Limit, start, end})
 	}
-	return list
+	return all
 }
 
-// decide words the answer. Of several windows that refuse, the longest is told.
 func (r *remote) decide(c *charge, d *plugin.Decision) {
 	d.Allowed, d.Now = c.granted, c.now
 	for i, w := range r.rule.Windows {
 		left := w.Limit - c.used[i]
+		d.Remaining[i] = max(0, left)
 		if c.granted {
-			left -= c.n
+			d.Remaining[i] -= c.n
 		} else if left < c.n {
 			d.Stop = i
 		}
-		d.Remaining[i] = max(0, left)
 	}
 	if !c.granted {
 		r.store.spent.note(r.rule.Windows, c, d.Stop)
 	}
+}
+
+// away is the answer when the store could not be asked.
+func (r *remote) away(err error, d *plugin.Decision) error {
+	d.Counted, d.Now = false, r.store.clock()
+	if r.rule.FaultTolerant {
+		d.Allowed = true
+		return nil
+	}
+	d.Allowed = false
+	return fmt.Errorf("count rule %s: %w", r.rule.ID, err)
 }
