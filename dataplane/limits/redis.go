@@ -1,6 +1,7 @@
 package limits
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	_ "embed"
@@ -41,7 +42,7 @@ func (l library) Printf(ctx context.Context, format string, v ...any) {
 	l.log.DebugContext(ctx, fmt.Sprintf(format, v...))
 }
 
-// redisBackend counts in Redis, one call for each charge.
+// redisBackend counts in Redis 5 or later, one call for each charge.
 type redisBackend struct {
 	client redis.UniversalClient
 }
@@ -64,15 +65,16 @@ func dial(r plugin.Redis) redis.UniversalClient {
 }
 
 // temper sets what every client shares. A call is never repeated: the first may have been
-// charged although its answer was lost. How long one may take is its context's to say.
+// charged although its answer was lost. How long one may take is its context's to say. What a
+// URL sets stands.
 func temper(o *redis.Options) {
 	o.MaxRetries = -1
 	o.ContextTimeoutEnabled = true
-	o.ReadTimeout, o.WriteTimeout = -1, -1
-	o.DialTimeout = defaultTimeout
+	o.ReadTimeout, o.WriteTimeout = cmp.Or(o.ReadTimeout, -1), cmp.Or(o.WriteTimeout, -1)
+	o.DialTimeout = cmp.Or(o.DialTimeout, defaultTimeout)
 	o.DialerRetries = 1
-	o.PoolSize = poolSize
-	o.ConnMaxIdleTime = idle
+	o.PoolSize = cmp.Or(o.PoolSize, poolSize)
+	o.ConnMaxIdleTime = cmp.Or(o.ConnMaxIdleTime, idle)
 	o.DisableIdentity = true
 	o.Protocol = 2
 	o.MaintNotificationsConfig = quiet()
@@ -85,6 +87,10 @@ func quiet() *maintnotifications.Config {
 // dialURL makes the client of the gate's own store.
 func dialURL(address string) (redis.UniversalClient, error) {
 	u, err := url.Parse(address)
+	var wrong *url.Error
+	if errors.As(err, &wrong) {
+		err = wrong.Err // without the URL, which has a password
+	}
 	if err != nil {
 		return nil, fmt.Errorf("parse redis URL: %w", err)
 	}

@@ -330,6 +330,14 @@ func TestURLs(t *testing.T) {
 	}
 }
 
+func TestAURLThatCannotBeReadKeepsItsPassword(t *testing.T) {
+	t.Parallel()
+	_, err := New(Options{RedisURL: "redis://u:hunter2@h.test:port/0"})
+	if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "port") {
+		t.Errorf("New = %v, want an error about the port, without the password", err)
+	}
+}
+
 func FuzzAnswers(f *testing.F) {
 	f.Add(int64(1), int64(1700000000000), int64(3), 3)
 	f.Add(int64(-1), int64(0), int64(0), 2)

@@ -1,187 +1,127 @@
-// Package telemetry counts what the gate serves and shows it as Prometheus series, under the
-// names and labels that Kong 3.9.1's plugin has.
+// Package telemetry counts traffic in Kong's prometheus series and exports them, with those
+// of the node itself, as text.
 //
-// It knows exchanges and series; which series are wanted, and of which traffic, is said by
-// the prometheus plugin. Enter at New.
+// It knows exchanges and labels; which series a configuration wants is the prometheus
+// plugin's, and what the node is doing its wiring tells by Options. Enter at New and
+// Metrics.ServeHTTP.
 package telemetry
 
 import (
-	"bytes"
-	"net/http"
-	"os"
-	"runtime"
-	"strconv"
-	"sync"
+	"log/slog"
 	"sync/atomic"
 
 	"github.com/sekifuda/sekifuda/plugin"
 )
 
-// maxSeries bounds the label sets of each kind: consumers and codes of a runaway
-// configuration must not fill the memory. Beyond it traffic is counted under "other".
-const maxSeries = 200_000
+// defaultSeries bounds the combinations of labels: each takes about half a kilobyte. What
+// comes above it is not counted but in kong_nginx_metric_errors_total.
+const defaultSeries = 100_000
 
-// Traffic is connections and requests, in nginx's words.
+// Options say what the node exports besides traffic. Functions are called at each scrape,
+// also by two at once; without Counts its series are zero, without Targets there are none, and
+// without Store it is reachable.
+type Options struct {
+	NodeID    string
+	Version   string // of this build
+	Counts    func() Traffic
+	Targets   func() []Target
+	Store     func() bool // whether the node's source of configuration answers
+	MaxSeries int         // 0: a hundred thousand
+	Logger    *slog.Logger
+}
+
+// Traffic is connections and requests of clients, in nginx's words.
 type Traffic struct {
-	Accepted, Handled, Requests       uint64
+	Accepted, Handled, Requests       uint64 // since the start
 	Active, Reading, Writing, Waiting int
 }
 
-// Options are what the metrics of a node are made of.
-type Options struct {
-	NodeID  string
-	Version string // of this build
-	Counts  func() Traffic
+// Target is the health of one address of an upstream.
+type Target struct {
+	Upstream, Target, Address string
+	State                     string // "healthchecks_off", "healthy", "unhealthy" or "dns_error"
 }
 
-// Metrics is every series of a node. It is safe for concurrent use.
+// Metrics counts traffic. It implements plugin.Metrics and http.Handler, and is safe for
+// concurrent use.
 type Metrics struct {
-	Options
-	enabled atomic.Uint32 // plugin.MetricSet that any configuration asked for
-	status  family[statusKey, counter]
-	bytes   family[bandwidthKey, counter]
-	times   family[placeKey, latencies]
-	dropped atomic.Uint64 // exchanges counted under "other"
+	options Options
+	log     *slog.Logger
+	enabled atomic.Uint32
+	traffic series[trafficKey, traffic]
+	latency series[routeKey, latency]
+	refused atomic.Uint64 // observations without a place
 }
 
 var _ plugin.Metrics = (*Metrics)(nil)
 
-// New returns metrics without a series.
-func New(o Options) *Metrics { return &Metrics{Options: o} }
+// New makes metrics that have counted nothing.
+func New(o Options) *Metrics {
+	m := &Metrics{options: o, log: o.Logger}
+	if m.log == nil {
+		m.log = slog.Default()
+	}
+	bound := o.MaxSeries
+	if bound <= 0 {
+		bound = defaultSeries
+	}
+	m.traffic.bound, m.latency.bound = bound, bound
+	return m
+}
 
 // Enable implements plugin.Metrics.
 func (m *Metrics) Enable(set plugin.MetricSet) { m.enabled.Or(uint32(set)) }
 
-// placeKey is where an exchange went.
-type placeKey struct{ service, route string }
-
-type statusKey struct {
-	placeKey
-	code     int
-	source   string
-	consumer string
-}
-
-type bandwidthKey struct {
-	placeKey
-	direction string
-	consumer  string
-}
-
-type counter struct{ atomic.Uint64 }
-
-// latencies are the three histograms of a place, in milliseconds.
-type latencies struct{ gate, upstream, request histogram }
-
-// Observe implements plugin.Metrics. Requests without a route are not counted, as in Kong.
+// Observe implements plugin.Metrics. It allocates only for labels that were not seen before.
+// An exchange without a route is not counted.
 func (m *Metrics) Observe(x *plugin.Exchange, set plugin.MetricSet) {
 	if x.Route == nil {
 		return
 	}
-	place := placeKey{route: x.Route.Label()}
+	route := routeKey{route: x.Route.Label()}
 	if x.Service != nil {
-		place.service = x.Service.Label()
+		route.service = x.Service.Label()
 	}
-	consumer := ""
-	if set&plugin.PerConsumer != 0 && x.Consumer != nil {
-		consumer = x.Consumer.Username
-	}
-	if set&plugin.StatusMetrics != 0 {
-		source := "kong"
-		if x.Response.Source == plugin.FromUpstream {
-			source = "service"
-		}
-		m.of(m.status.get(statusKey{place, x.Response.Status, source, consumer})).Add(1)
-	}
-	if set&plugin.BandwidthMetrics != 0 {
-		m.of(m.bytes.get(bandwidthKey{place, "ingress", consumer})).Add(uint64(max(0, x.Request.Size)))
-		m.of(m.bytes.get(bandwidthKey{place, "egress", consumer})).Add(uint64(max(0, x.Response.Size)))
+	if set&(plugin.StatusMetrics|plugin.BandwidthMetrics) != 0 {
+		m.observeTraffic(x, set, route)
 	}
 	if set&plugin.LatencyMetrics != 0 {
-		m.observeLatency(x, place)
+		m.observeLatency(x, route)
 	}
 }
 
-func (m *Metrics) observeLatency(x *plugin.Exchange, place placeKey) {
-	t, full := m.times.get(place)
-	if full {
-		m.dropped.Add(1)
+func (m *Metrics) observeTraffic(x *plugin.Exchange, set plugin.MetricSet, route routeKey) {
+	key := trafficKey{routeKey: route}
+	if set&plugin.PerConsumer != 0 && x.Consumer != nil {
+		key.consumer = x.Consumer.Username
 	}
-	l := x.Latencies()
-	t.gate.observe(gateBuckets, l.Gate.Milliseconds())
-	t.request.observe(upstreamBuckets, l.Request.Milliseconds())
-	if l.Proxy >= 0 {
-		t.upstream.observe(upstreamBuckets, l.Proxy.Milliseconds())
+	t := m.traffic.get(key, newTraffic)
+	if t == nil {
+		m.refused.Add(1)
+		return
 	}
-}
-
-// of notes an exchange that was counted under "other".
-func (m *Metrics) of(c *counter, full bool) *counter {
-	if full {
-		m.dropped.Add(1)
-	}
-	return c
-}
-
-// family is the series of one name, by label set.
-type family[K comparable, V any] struct {
-	mu     sync.RWMutex // guards series; the values count by themselves
-	series map[K]*V
-}
-
-// get returns the series of a label set; full says that there was no room for it and another
-// is returned, that of the zero label set.
-func (f *family[K, V]) get(k K) (v *V, full bool) {
-	f.mu.RLock()
-	v = f.series[k]
-	f.mu.RUnlock()
-	if v != nil {
-		return v, false
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if v = f.series[k]; v != nil {
-		return v, false
-	}
-	if f.series == nil {
-		f.series = map[K]*V{}
-	}
-	if len(f.series) >= maxSeries {
-		var other K
-		k, full = other, true
-		if v = f.series[k]; v != nil {
-			return v, true
+	if set&plugin.StatusMetrics != 0 {
+		if !t.answer(x.Response.Status, x.Response.Source) {
+			m.refused.Add(1)
 		}
 	}
-	v = new(V)
-	f.series[k] = v
-	return v, full
-}
-
-// each calls do for every series.
-func (f *family[K, V]) each(do func(K, *V)) {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	for k, v := range f.series {
-		do(k, v)
+	if set&plugin.BandwidthMetrics != 0 {
+		t.ingress.Add(uint64(max(0, x.Request.Size)))
+		t.egress.Add(uint64(max(0, x.Response.Size)))
+		t.measured.Store(true)
 	}
 }
 
-// ServeHTTP implements http.Handler: GET /metrics.
-func (m *Metrics) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	var b bytes.Buffer
-	m.write(&page{b: &b})
-	h := w.Header()
-	h.Set("Content-Type", "text/plain; charset=UTF-8")
-	h.Set("Content-Length", strconv.Itoa(b.Len()))
-	_, _ = w.Write(b.Bytes()) // a scraper that left does not need its answer
-}
-
-// pid is this process's, as a label.
-var pid = strconv.Itoa(os.Getpid())
-
-func memory() runtime.MemStats {
-	var s runtime.MemStats
-	runtime.ReadMemStats(&s)
-	return s
+func (m *Metrics) observeLatency(x *plugin.Exchange, route routeKey) {
+	h := m.latency.get(route, newLatency)
+	if h == nil {
+		m.refused.Add(1)
+		return
+	}
+	l := x.Latencies()
+	h.gate.observe(l.Gate.Milliseconds())
+	h.request.observe(l.Request.Milliseconds())
+	if l.Proxy >= 0 {
+		h.upstream.observe(l.Proxy.Milliseconds())
+	}
 }

@@ -2,8 +2,15 @@ package telemetry
 
 import (
 	"fmt"
+	"io"
+	"maps"
 	"net/http/httptest"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -11,111 +18,358 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/plugintest"
 )
 
-func exchange(status int) *plugin.Exchange {
+func exchange(route, service string) *plugin.Exchange {
 	x := plugintest.Request{}.Exchange()
-	x.Route, x.Service = &plugin.Route{ID: "r-id", Name: "r"}, &plugin.Service{Host: "h.test"}
-	x.Consumer = &plugin.Consumer{Username: `bo"b`}
-	x.Response.Status, x.Response.Source, x.Response.Size, x.Request.Size = status, plugin.FromUpstream, 200, 100
-	plugintest.Timed(x, time.Unix(1e9, 0))
+	plugintest.Timed(x, time.Unix(1700000000, 0))
+	x.Route = &plugin.Route{ID: route + "-id", Name: route}
+	if service != "" {
+		x.Service = &plugin.Service{ID: service + "-id", Name: service}
+	}
+	x.Response.Status, x.Response.Source = 200, plugin.FromUpstream
+	x.Request.Size, x.Response.Size = 100, 300
 	return x
 }
 
-func show(m *Metrics) string {
-	w := httptest.NewRecorder()
-	m.ServeHTTP(w, nil)
-	return w.Body.String()
+var sample = regexp.MustCompile(`^([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\]|\\.)*",?)+)\})? (-?[0-9]+)$`)
+
+// scrape reads the exposition strictly: a head before each metric, none twice, no series
+// twice.
+func scrape(t testing.TB, m *Metrics) map[string]int64 {
+	t.Helper()
+	values, kinds, last := map[string]int64{}, map[string]string{}, ""
+	for _, l := range strings.Split(strings.TrimSuffix(string(m.Append(nil)), "\n"), "\n") {
+		if strings.HasPrefix(l, "# HELP ") {
+			continue
+		}
+		if rest, ok := strings.CutPrefix(l, "# TYPE "); ok {
+			name, kind, _ := strings.Cut(rest, " ")
+			if kinds[name] != "" {
+				t.Errorf("%s has two heads", name)
+			}
+			kinds[name], last = kind, name
+			continue
+		}
+		parts := sample.FindStringSubmatch(l)
+		if parts == nil {
+			t.Fatalf("%q is no sample", l)
+		}
+		if name := regexp.MustCompile("_(bucket|sum|count)$").ReplaceAllString(parts[1], ""); name != last && parts[1] != last {
+			t.Errorf("%q stands under %s", l, last)
+		}
+		key := strings.TrimSuffix(l, " "+parts[3])
+		if _, twice := values[key]; twice {
+			t.Errorf("%s twice", key)
+		}
+		values[key], _ = strconv.ParseInt(parts[3], 10, 64)
+	}
+	return values
 }
 
-func newMetrics() *Metrics {
-	return New(Options{NodeID: "n1", Version: "v", Counts: func() Traffic { return Traffic{Accepted: 7, Active: 2} }})
-}
-
-func TestSeries(t *testing.T) {
-	t.Parallel()
-	m := newMetrics()
-	all := plugin.StatusMetrics | plugin.LatencyMetrics | plugin.BandwidthMetrics
-	m.Observe(exchange(200), all)
-	m.Observe(exchange(200), all|plugin.PerConsumer)
-	x := exchange(429)
-	x.Response.Source = plugin.FromGate
-	m.Observe(x, plugin.StatusMetrics)
-	x.Route = nil
-	m.Observe(x, all)
-	out := show(m)
-	for _, want := range []string{
-		`kong_http_requests_total{service="h.test",route="r",code="200",source="service",workspace="default",consumer=""} 1`,
-		`kong_http_requests_total{service="h.test",route="r",code="200",source="service",workspace="default",consumer="bo\"b"} 1`,
-		`kong_http_requests_total{service="h.test",route="r",code="429",source="kong",workspace="default",consumer=""} 1`,
-		`kong_bandwidth_bytes{service="h.test",route="r",direction="egress",workspace="default",consumer=""} 200`,
-		`kong_kong_latency_ms_bucket{service="h.test",route="r",workspace="default",le="2"} 0`,
-		`kong_kong_latency_ms_bucket{service="h.test",route="r",workspace="default",le="5"} 2`,
-		`kong_upstream_latency_ms_sum{service="h.test",route="r",workspace="default"} 40`,
-		`kong_request_latency_ms_count{service="h.test",route="r",workspace="default"} 2`,
-		`kong_request_latency_ms_bucket{service="h.test",route="r",workspace="default",le="+Inf"} 2`,
-		`kong_nginx_connections_total{node_id="n1",subsystem="http",state="accepted"} 7`,
-		`kong_node_info{node_id="n1",version="3.9.1"} 1`,
-		"kong_datastore_reachable 1",
-	} {
-		if !strings.Contains(out, want+"\n") {
-			t.Errorf("no line %s in\n%s", want, out)
+func check(t *testing.T, got map[string]int64, want map[string]int64) {
+	t.Helper()
+	for key, n := range want {
+		if v, ok := got[key]; !ok || v != n {
+			t.Errorf("%s = %d (there: %v), want %d", key, v, ok, n)
 		}
 	}
-	if strings.Count(out, "# TYPE kong_http_requests_total counter") != 1 {
-		t.Errorf("TYPE lines in\n%s", out)
-	}
 }
 
-// TestBareEnable exports no traffic series: all switches of Kong's plugin are off.
-func TestBareEnable(t *testing.T) {
+func TestCountsByLabels(t *testing.T) {
 	t.Parallel()
-	m := newMetrics()
-	m.Enable(0)
-	m.Observe(exchange(200), 0)
-	if out := show(m); strings.Contains(out, "kong_http_requests_total") {
-		t.Errorf("%s", out)
+	m := New(Options{})
+	all := plugin.StatusMetrics | plugin.LatencyMetrics | plugin.BandwidthMetrics
+	for range 3 {
+		m.Observe(exchange("r", "s"), all)
 	}
+	refused := exchange("r", "s")
+	refused.Response.Status, refused.Response.Source = 429, plugin.FromGate
+	m.Observe(refused, all)
+	bob := exchange("r", "")
+	bob.Consumer = &plugin.Consumer{Username: "bob"}
+	m.Observe(bob, plugin.StatusMetrics|plugin.PerConsumer)
+	m.Observe(bob, plugin.StatusMetrics)
+	const r = `service="s",route="r"`
+	check(t, scrape(t, m), map[string]int64{
+		`kong_http_requests_total{` + r + `,code="200",source="service",workspace="default",consumer=""}`:               3,
+		`kong_http_requests_total{` + r + `,code="429",source="kong",workspace="default",consumer=""}`:                  1,
+		`kong_http_requests_total{service="",route="r",code="200",source="service",workspace="default",consumer="bob"}`: 1,
+		`kong_http_requests_total{service="",route="r",code="200",source="service",workspace="default",consumer=""}`:    1,
+		`kong_bandwidth_bytes{` + r + `,direction="ingress",workspace="default",consumer=""}`:                           400,
+		`kong_bandwidth_bytes{` + r + `,direction="egress",workspace="default",consumer=""}`:                            1200,
+		`kong_kong_latency_ms_bucket{` + r + `,workspace="default",le="2"}`:                                             0,
+		`kong_kong_latency_ms_bucket{` + r + `,workspace="default",le="5"}`:                                             4,
+		`kong_kong_latency_ms_bucket{` + r + `,workspace="default",le="+Inf"}`:                                          4,
+		`kong_kong_latency_ms_sum{` + r + `,workspace="default"}`:                                                       12,
+		`kong_kong_latency_ms_count{` + r + `,workspace="default"}`:                                                     4,
+		`kong_upstream_latency_ms_bucket{` + r + `,workspace="default",le="25"}`:                                        4,
+		`kong_upstream_latency_ms_sum{` + r + `,workspace="default"}`:                                                   80,
+		`kong_request_latency_ms_bucket{` + r + `,workspace="default",le="25"}`:                                         0,
+		`kong_request_latency_ms_bucket{` + r + `,workspace="default",le="50"}`:                                         4,
+		`kong_request_latency_ms_sum{` + r + `,workspace="default"}`:                                                    112,
+	})
 }
 
-// TestBound makes more series than there is room for.
-func TestBound(t *testing.T) {
+func TestCountsOnlyWhatIsAsked(t *testing.T) {
 	t.Parallel()
-	m := newMetrics()
-	x := exchange(200)
-	for i := range maxSeries + 10 {
-		x.Consumer.Username = fmt.Sprint(i)
-		m.Observe(x, plugin.StatusMetrics|plugin.PerConsumer)
+	m := New(Options{})
+	m.Observe(exchange("r", "s"), 0)
+	unmatched := exchange("r", "s")
+	unmatched.Route = nil
+	m.Observe(unmatched, plugin.StatusMetrics|plugin.LatencyMetrics|plugin.BandwidthMetrics)
+	text := string(m.Append(nil))
+	for _, name := range []string{"kong_http_requests_total", "kong_bandwidth_bytes", "latency_ms", "kong_upstream_target_health"} {
+		if strings.Contains(text, name) {
+			t.Errorf("%s is exported", name)
+		}
 	}
-	if n := len(m.status.series); n > maxSeries+1 {
-		t.Errorf("%d series, want at most %d", n, maxSeries+1)
+	m.Observe(exchange("r", "s"), plugin.StatusMetrics)
+	if text := string(m.Append(nil)); strings.Contains(text, "kong_bandwidth_bytes") {
+		t.Error("bandwidth is exported with status alone")
 	}
-	if m.dropped.Load() != 10 {
-		t.Errorf("%d exchanges had no room, want 10", m.dropped.Load())
+	if text := string(m.Append(nil)); strings.Contains(text, "kong_upstream_latency") {
+		t.Error("latency is exported with status alone")
 	}
 }
 
-func TestNoAllocation(t *testing.T) {
-	m, x := newMetrics(), exchange(200)
-	all := plugin.StatusMetrics | plugin.LatencyMetrics | plugin.BandwidthMetrics | plugin.PerConsumer
-	if n := testing.AllocsPerRun(1000, func() { m.Observe(x, all) }); n != 0 {
-		t.Errorf("Observe allocates %v times", n)
+func TestAnAnswerOfTheGateHasNoUpstreamLatency(t *testing.T) {
+	t.Parallel()
+	m := New(Options{})
+	x := exchange("r", "s")
+	x.Times.Proxied, x.Times.FirstByte = time.Time{}, time.Time{}
+	m.Observe(x, plugin.LatencyMetrics)
+	got := scrape(t, m)
+	check(t, got, map[string]int64{`kong_kong_latency_ms_sum{service="s",route="r",workspace="default"}`: 28})
+	if _, ok := got[`kong_upstream_latency_ms_count{service="s",route="r",workspace="default"}`]; ok {
+		t.Error("an upstream latency is exported")
 	}
+}
+
+func TestNodeSeriesAreAlwaysThere(t *testing.T) {
+	t.Parallel()
+	up := true
+	m := New(Options{
+		NodeID: "n1", Version: "0.1.0",
+		Counts: func() Traffic {
+			return Traffic{Accepted: 5, Handled: 5, Requests: 9, Active: 2, Waiting: 1, Writing: 1}
+		},
+		Targets: func() []Target {
+			return []Target{{Upstream: "u", Target: "t.test:80", Address: "10.0.0.1:80", State: "healthy"}}
+		},
+		Store: func() bool { return up },
+	})
+	const node = `node_id="n1",subsystem="http"`
+	check(t, scrape(t, m), map[string]int64{
+		`kong_nginx_connections_total{` + node + `,state="accepted"}`:                      5,
+		`kong_nginx_connections_total{` + node + `,state="waiting"}`:                       1,
+		`kong_nginx_connections_total{` + node + `,state="total"}`:                         9,
+		`kong_nginx_requests_total{` + node + `}`:                                          9,
+		`kong_datastore_reachable`:                                                         1,
+		`kong_node_info{node_id="n1",version="3.9.1"}`:                                     1,
+		`sekifuda_build_info{node_id="n1",version="0.1.0",go="` + runtime.Version() + `"}`: 1,
+		`kong_nginx_metric_errors_total`:                                                   0,
+		`kong_nginx_timers{state="pending"}`:                                               0,
+	})
+	for _, prefix := range []string{
+		`kong_memory_workers_lua_vms_bytes{node_id="n1",pid="`, `kong_memory_lua_shared_dict_bytes{node_id="n1",shared_dict="kong",`,
+		`kong_memory_lua_shared_dict_total_bytes{node_id="n1",shared_dict="kong",`, `kong_nginx_timers{state="running"}`,
+	} {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(positive(scrape(t, m)))), func(k string) bool { return strings.HasPrefix(k, prefix) }) {
+			t.Errorf("%s… is not there, or not above zero", prefix)
+		}
+	}
+	up = false
+	m.Enable(plugin.UpstreamHealthMetrics)
+	const target = `kong_upstream_target_health{upstream="u",target="t.test:80",address="10.0.0.1:80",`
+	check(t, scrape(t, m), map[string]int64{
+		`kong_datastore_reachable`:                            0,
+		target + `state="healthy",subsystem="http"}`:          1,
+		target + `state="unhealthy",subsystem="http"}`:        0,
+		target + `state="dns_error",subsystem="http"}`:        0,
+		target + `state="healthchecks_off",subsystem="http"}`: 0,
+	})
+}
+
+func positive(values map[string]int64) map[string]int64 {
+	maps.DeleteFunc(values, func(_ string, n int64) bool { return n <= 0 })
+	return values
+}
+
+// TestBucketsAreKongs has a value on each bound and one above it.
+func TestBucketsAreKongs(t *testing.T) {
+	t.Parallel()
+	for name, bounds := range map[string][]int64{
+		"kong_kong_latency_ms":     {1, 2, 5, 7, 10, 15, 20, 30, 50, 75, 100, 200, 500, 750, 1000, 3000, 6000},
+		"kong_upstream_latency_ms": {25, 50, 80, 100, 250, 400, 700, 1000, 2000, 5000, 10000, 30000, 60000},
+		"kong_request_latency_ms":  {25, 50, 80, 100, 250, 400, 700, 1000, 2000, 5000, 10000, 30000, 60000},
+	} {
+		m := New(Options{})
+		for _, bound := range bounds {
+			for _, ms := range []int64{bound, bound + 1} {
+				x, span := exchange("r", "s"), time.Duration(ms)*time.Millisecond
+				start := x.Times.Start
+				x.Times.Proxied, x.Times.FirstByte, x.Times.End = start.Add(span), start.Add(2*span), start.Add(span)
+				m.Observe(x, plugin.LatencyMetrics)
+			}
+		}
+		const labels = `_bucket{service="s",route="r",workspace="default",le="`
+		want := map[string]int64{name + labels + `+Inf"}`: int64(2 * len(bounds))}
+		for _, bound := range bounds {
+			below := int64(0)
+			for _, other := range bounds {
+				if other <= bound {
+					below++
+				}
+				if other+1 <= bound {
+					below++
+				}
+			}
+			want[fmt.Sprint(name, labels, bound, `"}`)] = below
+		}
+		got := scrape(t, m)
+		check(t, got, want)
+		buckets := 0
+		for key := range got {
+			if strings.HasPrefix(key, name+"_bucket") {
+				buckets++
+			}
+		}
+		if buckets != len(want) {
+			t.Errorf("%s has %d buckets, want %d", name, buckets, len(want))
+		}
+	}
+}
+
+// TestStatusesAreBounded has an upstream answer every status that three digits allow.
+func TestStatusesAreBounded(t *testing.T) {
+	t.Parallel()
+	m := New(Options{})
+	for status := 100; status < 1000; status++ {
+		x := exchange("r", "s")
+		x.Response.Status = status
+		m.Observe(x, plugin.StatusMetrics)
+	}
+	got, series := scrape(t, m), int64(0)
+	for key := range got {
+		if strings.HasPrefix(key, "kong_http_requests_total") {
+			series++
+		}
+	}
+	if series != maxAnswers || got["kong_nginx_metric_errors_total"] != 900-maxAnswers {
+		t.Errorf("%d series and %d errors, want %d and %d", series, got["kong_nginx_metric_errors_total"], maxAnswers, 900-maxAnswers)
+	}
+}
+
+func TestLabelsFallBackAsKongs(t *testing.T) {
+	t.Parallel()
+	m := New(Options{})
+	x := exchange("", "")
+	x.Route = &plugin.Route{ID: "route-id"}
+	x.Service = &plugin.Service{ID: "service-id", Host: "api.test"}
+	x.Consumer = &plugin.Consumer{ID: "consumer-id", CustomID: "custom"}
+	m.Observe(x, plugin.StatusMetrics|plugin.PerConsumer)
+	check(t, scrape(t, m), map[string]int64{
+		`kong_http_requests_total{service="api.test",route="route-id",code="200",source="service",workspace="default",consumer=""}`: 1,
+	})
+}
+
+func TestSeriesAreBounded(t *testing.T) {
+	t.Parallel()
+	m := New(Options{MaxSeries: 2})
+	for i := range 5 {
+		m.Observe(exchange(fmt.Sprint("r", i), "s"), plugin.StatusMetrics|plugin.LatencyMetrics)
+	}
+	m.Observe(exchange("r0", "s"), plugin.StatusMetrics)
+	check(t, scrape(t, m), map[string]int64{
+		`kong_nginx_metric_errors_total`: 6,
+		`kong_http_requests_total{service="s",route="r0",code="200",source="service",workspace="default",consumer=""}`: 2,
+	})
+}
+
+func TestNoCountIsLost(t *testing.T) {
+	t.Parallel()
+	const workers, each = 8, 2000
+	m := New(Options{})
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			x := exchange("r", "s")
+			for i := range each {
+				x.Response.Status = 200 + (i+w)%5
+				m.Observe(x, plugin.StatusMetrics|plugin.BandwidthMetrics|plugin.LatencyMetrics)
+				if i%500 == 0 {
+					m.Append(nil)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	got, sum := scrape(t, m), int64(0)
+	for key, n := range got {
+		if strings.HasPrefix(key, "kong_http_requests_total") {
+			sum += n
+		}
+	}
+	if sum != workers*each {
+		t.Errorf("counted %d, want %d", sum, workers*each)
+	}
+	check(t, got, map[string]int64{`kong_request_latency_ms_count{service="s",route="r",workspace="default"}`: workers * each})
+}
+
+func TestServes(t *testing.T) {
+	t.Parallel()
+	m := New(Options{})
+	w := httptest.NewRecorder()
+	m.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	body, _ := io.ReadAll(w.Result().Body)
+	if w.Code != 200 || w.Header().Get("Content-Type") != "text/plain; charset=UTF-8" || !strings.Contains(string(body), "kong_node_info") {
+		t.Errorf("GET = %d %v %.80s", w.Code, w.Header(), body)
+	}
+	w = httptest.NewRecorder()
+	m.ServeHTTP(w, httptest.NewRequest("HEAD", "/metrics", nil))
+	if w.Body.Len() != 0 {
+		t.Error("HEAD has a body")
+	}
+}
+
+func TestObserveDoesNotAllocate(t *testing.T) {
+	m := New(Options{})
+	x := exchange("r", "s")
+	x.Consumer = &plugin.Consumer{Username: "bob"}
+	set := plugin.StatusMetrics | plugin.LatencyMetrics | plugin.BandwidthMetrics | plugin.PerConsumer
+	m.Observe(x, set)
+	if n := testing.AllocsPerRun(100, func() { m.Observe(x, set) }); n != 0 {
+		t.Errorf("Observe allocates %v times, want 0", n)
+	}
+}
+
+func FuzzLabels(f *testing.F) {
+	f.Add("a\"b\\c\nd", "s")
+	f.Add("\xff", "")
+	f.Fuzz(func(t *testing.T, route, service string) {
+		m := New(Options{NodeID: service})
+		m.Observe(exchange(route, service), plugin.StatusMetrics|plugin.LatencyMetrics)
+		scrape(t, m)
+	})
 }
 
 func BenchmarkObserve(b *testing.B) {
-	m, x := newMetrics(), exchange(200)
+	m := New(Options{})
+	x := exchange("r", "s")
 	b.ReportAllocs()
 	for b.Loop() {
 		m.Observe(x, plugin.StatusMetrics|plugin.LatencyMetrics|plugin.BandwidthMetrics)
 	}
 }
 
-func BenchmarkScrape10000(b *testing.B) {
-	m, x := newMetrics(), exchange(200)
-	for i := range 10_000 {
-		x.Route = &plugin.Route{ID: fmt.Sprint(i)}
-		m.Observe(x, plugin.StatusMetrics)
+func BenchmarkScrape10000Series(b *testing.B) {
+	m := New(Options{})
+	for i := range 10000 {
+		m.Observe(exchange(fmt.Sprint("route-", i), fmt.Sprint("service-", i%100)), plugin.StatusMetrics)
 	}
+	var buf []byte
+	b.ReportAllocs()
 	for b.Loop() {
-		show(m)
+		buf = m.Append(buf[:0])
 	}
+	b.ReportMetric(float64(len(buf)), "bytes")
 }
