@@ -94,16 +94,17 @@ func TestRedisIsExactOverNodes(t *testing.T) {
 	}
 }
 
+// TestRedisWindowsFollowItsClock has gates whose clocks are years off count with one that is
+// right.
 func TestRedisWindowsFollowItsClock(t *testing.T) {
 	t.Parallel()
 	server := empty(t)
-	off := newClock(time.Now().Add(72 * 24 * time.Hour))
-	l := limiter(t, build(t, Options{Clock: off.now}), plugin.Rule{
-		ID: "r", Windows: []plugin.Window{{Period: plugin.Day, Limit: 5}}, Redis: &server,
-	})
-	d := take(t, l, "a")
-	if !d.Allowed || time.Since(d.Now).Abs() > time.Minute {
-		t.Errorf("Take = %+v, want it admitted at the time of Redis", d)
+	for i, off := range []time.Duration{0, -500 * 24 * time.Hour, 500 * 24 * time.Hour} {
+		l := limiter(t, build(t, Options{Clock: newClock(time.Now().Add(off)).now}), yearly(server, 5))
+		d := take(t, l, "a")
+		if !d.Allowed || d.Remaining[1] != int64(4-i) || time.Since(d.Now).Abs() > time.Minute {
+			t.Errorf("off by %v: %+v, want %d left at the time of Redis", off, d, 4-i)
+		}
 	}
 }
 

@@ -276,6 +276,29 @@ func TestAStoreThatIsAwayIsNotAskedAgain(t *testing.T) {
 	}
 }
 
+func TestAFailureNowAndThenIsNoOutage(t *testing.T) {
+	t.Parallel()
+	c := newClock(dawn)
+	b := newDesk(c.now)
+	s := node(b, c)
+	rule := shared(1000)
+	rule.FaultTolerant = true
+	l := newRemote(s, rule)
+	for range 10 {
+		b.breaks(errors.New("gone"))
+		for range failures - 1 {
+			take(t, l, "a")
+		}
+		b.breaks(nil)
+		if d := take(t, l, "a"); !d.Counted {
+			t.Fatalf("Take = %+v, want it counted", d)
+		}
+	}
+	if s.breaker.isOpen() {
+		t.Error("the breaker opened")
+	}
+}
+
 func TestWithoutAProbeOneRequestTries(t *testing.T) {
 	t.Parallel()
 	c := newClock(dawn)

@@ -8,13 +8,21 @@ import (
 	"github.com/sekifuda/sekifuda/plugin"
 )
 
-// texts are buffers of past scrapes: the text of ten thousand series is a megabyte.
+// texts are buffers of past scrapes: the text of ten thousand counters is a megabyte.
 var texts = sync.Pool{New: func() any { return new([]byte) }}
+
+// keptText bounds what is kept of a buffer between scrapes: ten thousand routes with all
+// their histograms are fifty megabytes.
+const keptText = 8 << 20
 
 // ServeHTTP answers GET /metrics in the prometheus text format.
 func (m *Metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	text := texts.Get().(*[]byte)
-	defer texts.Put(text)
+	defer func() {
+		if cap(*text) <= keptText {
+			texts.Put(text)
+		}
+	}()
 	*text = m.Append((*text)[:0])
 	w.Header().Set("Content-Type", "text/plain; charset=UTF-8")
 	w.Header().Set("Content-Length", strconv.Itoa(len(*text)))
