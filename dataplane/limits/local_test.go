@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -401,4 +402,27 @@ func BenchmarkTakeLocal(b *testing.B) {
 			_ = l.Take(context.Background, "a", 1, &d)
 		}
 	})
+}
+
+// BenchmarkAMillionKeys makes a million counters, of identifiers as long as a UUID.
+func BenchmarkAMillionKeys(b *testing.B) {
+	const keys = 1_000_000
+	var before, after runtime.MemStats
+	for b.Loop() {
+		b.StopTimer()
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		l := limiter(b, build(b, Options{}), minute(10))
+		b.StartTimer()
+		var d plugin.Decision
+		for i := range keys {
+			_ = l.Take(context.Background, fmt.Sprintf("%036d", i), 1, &d)
+		}
+		b.StopTimer()
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		runtime.KeepAlive(l)
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/keys, "bytes/key")
 }

@@ -202,7 +202,7 @@ func TestAWarmRequestDoesNotAllocate(t *testing.T) {
 		x.Client = client
 		f.OnRequest(x)
 	})
-	if n != 0 {
-		t.Errorf("OnRequest allocates %v times, want 0", n)
+	if n > poolLoses {
+		t.Errorf("OnRequest allocates %v times, want %d", n, poolLoses)
 	}
 }

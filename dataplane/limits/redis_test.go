@@ -21,9 +21,9 @@ import (
 )
 
 // empty returns a database of the test's own.
-func empty(t *testing.T) plugin.Redis { return read(t, services.Redis(t)) }
+func empty(t testing.TB) plugin.Redis { return read(t, services.Redis(t)) }
 
-func read(t *testing.T, address string) plugin.Redis {
+func read(t testing.TB, address string) plugin.Redis {
 	t.Helper()
 	o, err := redis.ParseURL(address)
 	if err != nil {
@@ -359,6 +359,16 @@ func BenchmarkTakeRedisRefused(b *testing.B) {
 	for range 2 {
 		take(b, l, "a")
 	}
+	b.ReportAllocs()
+	for b.Loop() {
+		take(b, l, "a")
+	}
+}
+
+// BenchmarkTakeRedis is what a request costs that must ask, one after another.
+func BenchmarkTakeRedis(b *testing.B) {
+	l := limiter(b, build(b, Options{}), yearly(empty(b), 1<<40))
+	take(b, l, "a")
 	b.ReportAllocs()
 	for b.Loop() {
 		take(b, l, "a")
