@@ -7,10 +7,14 @@ package limits
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/sekifuda/sekifuda/plugin"
 )
@@ -20,6 +24,8 @@ const (
 	// this is half a gigabyte. Beyond it the least used of a few is forgotten, which may
 	// admit a stranger again but never refuses anyone wrongly.
 	defaultMaxKeys = 2 << 20
+	// maxLimit is the largest number up to which Redis' scripts count one by one.
+	maxLimit = 1 << 53
 	// sweepEvery is how often counters of past windows are let go.
 	sweepEvery = 10 * time.Second
 	// probeEvery is how often a store that does not answer is tried, away from requests.
@@ -41,18 +47,21 @@ type Options struct {
 type Limits struct {
 	clock  func() time.Time
 	log    *slog.Logger
-	keys   budget
+	table  *table
 	shared *store // nil: none
 
 	mu     sync.Mutex
-	tables map[string]*table
-	stores map[plugin.Redis]*store
+	stores map[plugin.Redis]*store // by configuration: as many as were ever named
 }
 
-// New makes the counters. It connects to nothing; a URL that cannot be read is an error.
+// New makes the counters. It connects to nothing; a URL that cannot be read is an error. The
+// logger becomes that of the Redis library in the whole process, which has only one.
 func New(o Options) (*Limits, error) {
+	if o.MaxKeys <= 0 {
+		o.MaxKeys = defaultMaxKeys
+	}
 	l := &Limits{
-		clock: o.Clock, log: o.Logger, tables: map[string]*table{}, stores: map[plugin.Redis]*store{},
+		clock: o.Clock, log: o.Logger, table: newTable(int64(o.MaxKeys)), stores: map[plugin.Redis]*store{},
 	}
 	if l.clock == nil {
 		l.clock = time.Now
@@ -60,10 +69,7 @@ func New(o Options) (*Limits, error) {
 	if l.log == nil {
 		l.log = slog.Default()
 	}
-	l.keys.limit = int64(o.MaxKeys)
-	if o.MaxKeys <= 0 {
-		l.keys.limit = defaultMaxKeys
-	}
+	redis.SetLogger(library{l.log})
 	if o.RedisURL != "" {
 		client, err := dialURL(o.RedisURL)
 		if err != nil {
@@ -80,9 +86,11 @@ func (l *Limits) Limiter(r plugin.Rule) (plugin.Limiter, error) {
 	if err := check(r); err != nil {
 		return nil, err
 	}
+	// A rule's windows are the caller's to change again.
+	r.Windows = slices.Clone(r.Windows)
 	s := l.storeOf(r)
 	if s == nil {
-		return &local{limits: l, table: l.table(r.ID), rule: r}, nil
+		return &local{table: l.table, clock: l.clock, rule: r}, nil
 	}
 	return newRemote(s, r), nil
 }
@@ -92,8 +100,11 @@ func check(r plugin.Rule) error {
 		return fmt.Errorf("rule %q has no window", r.ID)
 	}
 	for i, w := range r.Windows {
-		if w.Period > plugin.Year || w.Limit < 0 {
-			return fmt.Errorf("rule %q: window %d is out of range", r.ID, i)
+		if w.Period > plugin.Year {
+			return fmt.Errorf("rule %q: there is no period %d", r.ID, w.Period)
+		}
+		if w.Limit < 0 || w.Limit > maxLimit {
+			return fmt.Errorf("rule %q: limit %d is not between 0 and 2^53", r.ID, w.Limit)
 		}
 		if i > 0 && w.Period <= r.Windows[i-1].Period {
 			return fmt.Errorf("rule %q: windows are not in order", r.ID)
@@ -122,17 +133,6 @@ func (l *Limits) storeOf(r plugin.Rule) *store {
 	return s
 }
 
-func (l *Limits) table(id string) *table {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	t := l.tables[id]
-	if t == nil {
-		t = newTable(&l.keys)
-		l.tables[id] = t
-	}
-	return t
-}
-
 // Run lets go of past windows and tries stores that are away, until ctx ends. Then it closes
 // the connections.
 func (l *Limits) Run(ctx context.Context) error {
@@ -152,43 +152,33 @@ func (l *Limits) Run(ctx context.Context) error {
 }
 
 func (l *Limits) sweep() {
-	now := l.clock()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for id, t := range l.tables {
-		if t.sweep(now) {
-			delete(l.tables, id)
-		}
-	}
+	l.table.sweep(l.clock())
 	for _, s := range l.allStores() {
 		s.sweep()
 	}
 }
 
 func (l *Limits) probe(ctx context.Context) {
-	l.mu.Lock()
-	stores := l.allStores()
-	l.mu.Unlock()
 	var wg sync.WaitGroup
-	for _, s := range stores {
+	for _, s := range l.allStores() {
 		wg.Go(func() { s.probe(ctx) })
 	}
 	wg.Wait()
 }
 
 func (l *Limits) close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	var all error
 	for _, s := range l.allStores() {
 		if err := s.backend.Close(); err != nil {
-			return fmt.Errorf("close store %s: %w", s.name, err)
+			all = errors.Join(all, fmt.Errorf("close store %s: %w", s.name, err))
 		}
 	}
-	return nil
+	return all
 }
 
-// allStores is called with mu held.
 func (l *Limits) allStores() []*store {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	all := make([]*store, 0, len(l.stores)+1)
 	if l.shared != nil {
 		all = append(all, l.shared)

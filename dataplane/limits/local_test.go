@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/sekifuda/sekifuda/plugin"
 )
@@ -154,6 +157,7 @@ func TestLimiterRefusesRulesThatCannotBe(t *testing.T) {
 	for _, ws := range [][]plugin.Window{
 		nil,
 		{{Period: plugin.Minute, Limit: -1}},
+		{{Period: plugin.Minute, Limit: maxLimit + 1}},
 		{{Period: plugin.Year + 1, Limit: 1}},
 		{{Period: plugin.Minute, Limit: 1}, {Period: plugin.Minute, Limit: 2}},
 		{{Period: plugin.Hour, Limit: 1}, {Period: plugin.Minute, Limit: 2}},
@@ -219,13 +223,13 @@ func TestPastWindowsAreLetGo(t *testing.T) {
 		take(t, held, fmt.Sprint(i))
 	}
 	all.sweep()
-	if got := all.keys.used.Load(); got != 1000 {
+	if got := all.table.used.Load(); got != 1000 {
 		t.Fatalf("keys = %d before the window's end, want 1000", got)
 	}
 	c.advance(time.Minute)
 	all.sweep()
-	if got := all.keys.used.Load(); got != 0 || len(all.tables) != 0 {
-		t.Errorf("keys = %d in %d tables after the window's end, want none", got, len(all.tables))
+	if got := all.table.used.Load(); got != 0 {
+		t.Errorf("keys = %d after the window's end, want none", got)
 	}
 	// A limiter that was held meanwhile and a new one still count together.
 	take(t, held, "a")
@@ -234,17 +238,99 @@ func TestPastWindowsAreLetGo(t *testing.T) {
 	}
 }
 
+// TestALateClockDoesNotReopenAWindow has a request that read the clock before a window's end
+// come after one that read it later.
+func TestALateClockDoesNotReopenAWindow(t *testing.T) {
+	t.Parallel()
+	for p := plugin.Second; p <= plugin.Year; p++ {
+		_, end := bounds(p, dawn)
+		c := newClock(end)
+		all := build(t, Options{Clock: c.now})
+		l := limiter(t, all, plugin.Rule{ID: "r", Windows: []plugin.Window{{Period: p, Limit: 2}}})
+		take(t, l, "a")
+		c.advance(-time.Millisecond)
+		all.sweep()
+		if d := take(t, l, "a"); !d.Allowed || d.Remaining[0] != 0 {
+			t.Errorf("%s: the late request = %+v, want it charged to the window that began", names[p], d)
+		}
+		c.advance(time.Millisecond)
+		if d := take(t, l, "a"); d.Allowed {
+			t.Errorf("%s: the third of two = %+v, want it refused", names[p], d)
+		}
+	}
+}
+
+func TestAClockThatIsSetBackIsFollowed(t *testing.T) {
+	t.Parallel()
+	c := newClock(dawn.Add(time.Hour))
+	all := build(t, Options{Clock: c.now})
+	l := limiter(t, all, minute(1))
+	take(t, l, "a")
+	c.advance(-time.Hour)
+	if d := take(t, l, "a"); !d.Allowed {
+		t.Errorf("an hour earlier = %+v, want it admitted", d)
+	}
+	if d := take(t, l, "a"); d.Allowed {
+		t.Errorf("the second of one = %+v, want it refused", d)
+	}
+}
+
+func TestLongIdentifiersAreNotKept(t *testing.T) {
+	t.Parallel()
+	all := build(t, Options{Clock: newClock(dawn).now})
+	l := limiter(t, all, minute(1))
+	long := strings.Repeat("x", 60000)
+	if !take(t, l, long+"1").Allowed || !take(t, l, long+"2").Allowed {
+		t.Error("the first of a long identifier was refused")
+	}
+	if take(t, l, long+"1").Allowed {
+		t.Error("the second of a long identifier was admitted")
+	}
+	for i := range all.table.shards {
+		for k := range all.table.shards[i].counts {
+			if len(k.identifier) > maxIdentifier {
+				t.Errorf("an identifier of %d bytes is kept", len(k.identifier))
+			}
+		}
+	}
+}
+
+// TestIdentifiersAreCopied has the memory of an identifier used again, as exchanges' is.
+func TestIdentifiersAreCopied(t *testing.T) {
+	t.Parallel()
+	l := limiter(t, build(t, Options{Clock: newClock(dawn).now}), minute(1))
+	b := []byte("alice")
+	take(t, l, unsafe.String(&b[0], len(b)))
+	copy(b, "mallo")
+	if take(t, l, "alice").Allowed || !take(t, l, "mallo").Allowed {
+		t.Error("what was counted for alice moved with the memory of her name")
+	}
+}
+
 func TestKeysAreBounded(t *testing.T) {
 	t.Parallel()
 	c := newClock(dawn)
 	all := build(t, Options{Clock: c.now, MaxKeys: 4 * shards})
 	l := limiter(t, all, minute(5))
+	for range 4 {
+		take(t, l, "busy")
+	}
 	for i := range 40 * shards {
-		take(t, l, fmt.Sprint(i))
+		if d := take(t, l, fmt.Sprint(i)); !d.Allowed {
+			t.Fatalf("identifier %d was refused at its first request", i)
+		}
 	}
 	// A shard without any key has none to forget, so a few more than the bound may stay.
-	if got := all.keys.used.Load(); got > 5*shards {
-		t.Errorf("keys = %d, want at most %d", got, 5*shards)
+	kept := 0
+	for i := range all.table.shards {
+		kept += len(all.table.shards[i].counts)
+	}
+	if got := all.table.used.Load(); got > 5*shards || int(got) != kept {
+		t.Errorf("keys = %d, of which %d are there, want at most %d", got, kept, 5*shards)
+	}
+	// Shards hold fewer keys than are looked at, so the most used one stays.
+	if d := take(t, l, "busy"); d.Remaining[0] != 0 {
+		t.Errorf("the most used key = %+v, want it kept", d)
 	}
 }
 
@@ -316,4 +402,27 @@ func BenchmarkTakeLocal(b *testing.B) {
 			_ = l.Take(context.Background, "a", 1, &d)
 		}
 	})
+}
+
+// BenchmarkAMillionKeys makes a million counters, of identifiers as long as a UUID.
+func BenchmarkAMillionKeys(b *testing.B) {
+	const keys = 1_000_000
+	var before, after runtime.MemStats
+	for b.Loop() {
+		b.StopTimer()
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		l := limiter(b, build(b, Options{}), minute(10))
+		b.StartTimer()
+		var d plugin.Decision
+		for i := range keys {
+			_ = l.Take(context.Background, fmt.Sprintf("%036d", i), 1, &d)
+		}
+		b.StopTimer()
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		runtime.KeepAlive(l)
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/keys, "bytes/key")
 }

@@ -1,12 +1,16 @@
 package limits
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	_ "embed"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -30,7 +34,15 @@ var chargeText string
 
 var chargeScript = redis.NewScript(chargeText)
 
-// redisBackend counts in Redis, one call for each charge.
+// library is the log of the Redis library, which writes a line for every connection that it
+// cannot make. What a reader needs is said by store.
+type library struct{ log *slog.Logger }
+
+func (l library) Printf(ctx context.Context, format string, v ...any) {
+	l.log.DebugContext(ctx, fmt.Sprintf(format, v...))
+}
+
+// redisBackend counts in Redis 5 or later, one call for each charge.
 type redisBackend struct {
 	client redis.UniversalClient
 }
@@ -53,14 +65,16 @@ func dial(r plugin.Redis) redis.UniversalClient {
 }
 
 // temper sets what every client shares. A call is never repeated: the first may have been
-// charged although its answer was lost.
+// charged although its answer was lost. How long one may take is its context's to say. What a
+// URL sets stands.
 func temper(o *redis.Options) {
 	o.MaxRetries = -1
 	o.ContextTimeoutEnabled = true
-	o.DialTimeout = defaultTimeout
+	o.ReadTimeout, o.WriteTimeout = cmp.Or(o.ReadTimeout, -1), cmp.Or(o.WriteTimeout, -1)
+	o.DialTimeout = cmp.Or(o.DialTimeout, defaultTimeout)
 	o.DialerRetries = 1
-	o.PoolSize = poolSize
-	o.ConnMaxIdleTime = idle
+	o.PoolSize = cmp.Or(o.PoolSize, poolSize)
+	o.ConnMaxIdleTime = cmp.Or(o.ConnMaxIdleTime, idle)
 	o.DisableIdentity = true
 	o.Protocol = 2
 	o.MaintNotificationsConfig = quiet()
@@ -73,6 +87,10 @@ func quiet() *maintnotifications.Config {
 // dialURL makes the client of the gate's own store.
 func dialURL(address string) (redis.UniversalClient, error) {
 	u, err := url.Parse(address)
+	var wrong *url.Error
+	if errors.As(err, &wrong) {
+		err = wrong.Err // without the URL, which has a password
+	}
 	if err != nil {
 		return nil, fmt.Errorf("parse redis URL: %w", err)
 	}
@@ -112,9 +130,28 @@ func (b *redisBackend) Charge(ctx context.Context, c *charge) error {
 	}
 	answer, err := chargeScript.Run(ctx, b.client, keys, args...).Int64Slice()
 	if err != nil {
-		return err
+		return answered(err)
 	}
 	return c.read(answer)
+}
+
+// handshake begins what Redis says to a user or database that is wrong, besides what the
+// library knows as such. A new connection for each request is dear, and Ping meets the same,
+// so that counts as no answer.
+var handshake = []string{"ERR AUTH ", "ERR DB index ", "ERR invalid DB index"}
+
+// answered marks what Redis said itself.
+func answered(err error) error {
+	var said redis.Error
+	if !errors.As(err, &said) || redis.IsAuthError(err) {
+		return err
+	}
+	for _, words := range handshake {
+		if strings.HasPrefix(said.Error(), words) {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %w", errAnswered, err)
 }
 
 func (c *charge) read(answer []int64) error {

@@ -1,10 +1,14 @@
+//go:build unix
+
 package limits
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"net"
-	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,73 +17,46 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sekifuda/sekifuda/plugin"
+	"github.com/sekifuda/sekifuda/test/services"
 )
 
-// startRedis runs a Redis of the test's own on a free port and returns its address.
-func startRedis(t *testing.T) string {
-	t.Helper()
-	bin, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Fatalf("find redis-server (apt-get install redis-server): %v", err)
-	}
-	for range 5 {
-		if addr, ok := tryRedis(t, bin); ok {
-			return addr
-		}
-	}
-	t.Fatal("redis-server did not start")
-	return ""
-}
+// empty returns a database of the test's own.
+func empty(t testing.TB) plugin.Redis { return read(t, services.Redis(t)) }
 
-// tryRedis fails when another process took the port between its choice and its use.
-func tryRedis(t *testing.T, bin string) (string, bool) {
+func read(t testing.TB, address string) plugin.Redis {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	o, err := redis.ParseURL(address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := l.Addr().String()
-	l.Close()
-	_, port, _ := net.SplitHostPort(addr)
-	cmd := exec.Command(bin, "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir())
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(done) }()
-	t.Cleanup(func() { _ = cmd.Process.Kill(); <-done })
-	client := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1})
-	defer client.Close()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
-		if client.Ping(context.Background()).Err() == nil {
-			return addr, true
-		}
-		select {
-		case <-done:
-			return "", false
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-	return "", false
+	return plugin.Redis{Addr: o.Addr, Username: o.Username, Password: o.Password, DB: o.DB}
 }
 
-func yearly(addr string, limit int64) plugin.Rule {
+func connect(t *testing.T, r plugin.Redis) redis.UniversalClient {
+	t.Helper()
+	client := dial(r)
+	t.Cleanup(func() { client.Close() })
+	return client
+}
+
+// yearly is a rule of windows that do not end during a test, but at a new year.
+func yearly(r plugin.Redis, limit int64) plugin.Rule {
 	return plugin.Rule{
 		ID:      "ratelimit:r:s",
 		Windows: []plugin.Window{{Period: plugin.Month, Limit: 10 * limit}, {Period: plugin.Year, Limit: limit}},
-		Redis:   &plugin.Redis{Addr: addr},
+		Redis:   &r,
 	}
 }
 
 func TestRedisIsExactOverNodes(t *testing.T) {
 	t.Parallel()
-	addr := startRedis(t)
+	server := empty(t)
 	const limit, nodes, workers, each = 200, 3, 4, 40
 	var admitted atomic.Int64
 	var seen sync.Map
 	var wg sync.WaitGroup
 	for range nodes {
-		l := limiter(t, build(t, Options{}), yearly(addr, limit))
+		l := limiter(t, build(t, Options{}), yearly(server, limit))
 		for range workers {
 			wg.Go(func() {
 				for range each {
@@ -102,8 +79,7 @@ func TestRedisIsExactOverNodes(t *testing.T) {
 	if got := admitted.Load(); got != limit {
 		t.Errorf("admitted %d, want %d", got, limit)
 	}
-	client := redis.NewClient(&redis.Options{Addr: addr})
-	defer client.Close()
+	client := connect(t, server)
 	keys, err := client.Keys(context.Background(), "*").Result()
 	if err != nil || len(keys) != 2 {
 		t.Fatalf("keys = %v, %v, want one for each window", keys, err)
@@ -118,26 +94,26 @@ func TestRedisIsExactOverNodes(t *testing.T) {
 	}
 }
 
+// TestRedisWindowsFollowItsClock has gates whose clocks are years off count with one that is
+// right.
 func TestRedisWindowsFollowItsClock(t *testing.T) {
 	t.Parallel()
-	addr := startRedis(t)
-	off := newClock(time.Now().Add(72 * 24 * time.Hour))
-	l := limiter(t, build(t, Options{Clock: off.now}), plugin.Rule{
-		ID: "r", Windows: []plugin.Window{{Period: plugin.Day, Limit: 5}}, Redis: &plugin.Redis{Addr: addr},
-	})
-	d := take(t, l, "a")
-	if !d.Allowed || time.Since(d.Now).Abs() > time.Minute {
-		t.Errorf("Take = %+v, want it admitted at the time of Redis", d)
+	server := empty(t)
+	for i, off := range []time.Duration{0, -500 * 24 * time.Hour, 500 * 24 * time.Hour} {
+		l := limiter(t, build(t, Options{Clock: newClock(time.Now().Add(off)).now}), yearly(server, 5))
+		d := take(t, l, "a")
+		if !d.Allowed || d.Remaining[1] != int64(4-i) || time.Since(d.Now).Abs() > time.Minute {
+			t.Errorf("off by %v: %+v, want %d left at the time of Redis", off, d, 4-i)
+		}
 	}
 }
 
 func TestRedisThatLostItsScriptsIsTaughtAgain(t *testing.T) {
 	t.Parallel()
-	addr := startRedis(t)
-	l := limiter(t, build(t, Options{}), yearly(addr, 5))
+	server := empty(t)
+	l := limiter(t, build(t, Options{}), yearly(server, 5))
 	take(t, l, "a")
-	client := redis.NewClient(&redis.Options{Addr: addr})
-	defer client.Close()
+	client := connect(t, server)
 	if err := client.ScriptFlush(context.Background()).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -148,11 +124,11 @@ func TestRedisThatLostItsScriptsIsTaughtAgain(t *testing.T) {
 
 func TestSharedStoreIsForRulesThatNameNone(t *testing.T) {
 	t.Parallel()
-	addr := startRedis(t)
-	all := build(t, Options{RedisURL: "redis://" + addr + "/1"})
-	rule := yearly("", 5)
+	server := services.Redis(t)
+	all := build(t, Options{RedisURL: server})
+	rule := yearly(plugin.Redis{}, 5)
 	take(t, limiter(t, all, rule), "a")
-	if d := take(t, limiter(t, build(t, Options{RedisURL: "redis://" + addr + "/1"}), rule), "a"); d.Remaining[1] != 3 {
+	if d := take(t, limiter(t, build(t, Options{RedisURL: server}), rule), "a"); d.Remaining[1] != 3 {
 		t.Errorf("a second gate: %+v, want 3 left", d)
 	}
 	if d := take(t, limiter(t, build(t, Options{}), rule), "a"); d.Remaining[1] != 4 {
@@ -167,9 +143,7 @@ func TestClientsAreSharedByServer(t *testing.T) {
 		{Addr: "127.0.0.1:1"}, {Addr: "127.0.0.1:1", Timeout: time.Second}, {Addr: "127.0.0.1:1", DB: 1},
 		{Addr: "127.0.0.1:1", Password: "p"}, {Addr: "127.0.0.1:1", TLS: true},
 	} {
-		rule := yearly("", int64(i+1))
-		rule.Redis = &r
-		limiter(t, all, rule)
+		limiter(t, all, yearly(r, int64(i+1)))
 	}
 	if got := len(all.stores); got != 4 {
 		t.Errorf("%d clients, want 4", got)
@@ -191,7 +165,7 @@ func TestADeadRedisCostsNothing(t *testing.T) {
 	}
 	closed.Close()
 	for _, addr := range []string{silent.Addr().String(), closed.Addr().String()} {
-		rule := yearly(addr, 1)
+		rule := yearly(plugin.Redis{Addr: addr}, 1)
 		rule.Redis.Timeout = 50 * time.Millisecond
 		rule.FaultTolerant = true
 		l := limiter(t, build(t, Options{}), rule)
@@ -210,9 +184,9 @@ func TestADeadRedisCostsNothing(t *testing.T) {
 
 func TestRunProbesAndCloses(t *testing.T) {
 	t.Parallel()
-	addr := startRedis(t)
+	server := empty(t)
 	all := build(t, Options{})
-	rule := yearly(addr, 5)
+	rule := yearly(server, 5)
 	rule.FaultTolerant = true
 	l := limiter(t, all, rule)
 	s := all.storeOf(rule)
@@ -240,6 +214,106 @@ func TestRunProbesAndCloses(t *testing.T) {
 	}
 }
 
+// TestOutage kills a Redis under two rules of which one is tolerant, and starts it again.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	server := services.NewRedis(t)
+	all := build(t, Options{})
+	rule := yearly(read(t, server.URL), 5)
+	strict := limiter(t, all, rule)
+	rule.FaultTolerant = true
+	tolerant := limiter(t, all, rule)
+	if d := take(t, tolerant, "a"); !d.Counted {
+		t.Fatalf("Take = %+v, want it counted", d)
+	}
+	server.Kill(t)
+	for range 2 * failures {
+		if d := take(t, tolerant, "a"); !d.Allowed || d.Counted {
+			t.Errorf("tolerant: %+v, want it admitted uncounted", d)
+		}
+	}
+	var d plugin.Decision
+	if err := strict.Take(context.Background, "a", 1, &d); err == nil || d.Allowed {
+		t.Errorf("strict: %+v, %v, want an error", d, err)
+	}
+	if !all.storeOf(rule).breaker.isOpen() {
+		t.Error("the breaker is closed after failures in a row")
+	}
+	server.Start(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- all.Run(ctx) }()
+	for deadline := time.Now().Add(time.Minute); !take(t, tolerant, "a").Counted; {
+		if time.Now().After(deadline) {
+			t.Fatal("Redis is back and not used")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Run = %v", err)
+	}
+}
+
+// TestRedisAnswersErrors has a counter that is no number, and a command that is not allowed.
+func TestRedisAnswersErrors(t *testing.T) {
+	t.Parallel()
+	server := empty(t)
+	client, ctx := connect(t, server), context.Background()
+	all := build(t, Options{Logger: slog.New(slog.DiscardHandler)})
+	l := limiter(t, all, yearly(server, 5))
+	take(t, l, "a")
+	keys, err := client.Keys(ctx, "*").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range keys {
+		if err := client.Set(ctx, k, "many", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 * failures {
+		var d plugin.Decision
+		err := l.Take(context.Background, "a", 1, &d)
+		if !errors.Is(err, errAnswered) || !strings.Contains(err.Error(), "is not a number") {
+			t.Fatalf("Take = %v, want what Redis said", err)
+		}
+	}
+	if d := take(t, l, "b"); !d.Counted {
+		t.Errorf("another identifier: %+v, want it counted", d)
+	}
+}
+
+// TestARefusedConnectionCountsAsNoAnswer has a password and a database that Redis refuses.
+func TestARefusedConnectionCountsAsNoAnswer(t *testing.T) {
+	t.Parallel()
+	locked := services.NewRedis(t)
+	client := connect(t, read(t, locked.URL))
+	if err := client.ConfigSet(context.Background(), "requirepass", "right").Err(); err != nil {
+		t.Fatal(err)
+	}
+	wrong := read(t, locked.URL)
+	wrong.Password = "wrong"
+	far := empty(t)
+	far.DB = 1 << 20
+	for name, server := range map[string]plugin.Redis{
+		"no password": read(t, locked.URL), "wrong": wrong, "no such database": far,
+	} {
+		all := build(t, Options{Logger: slog.New(slog.DiscardHandler)})
+		rule := yearly(server, 5)
+		rule.FaultTolerant = true
+		l := limiter(t, all, rule)
+		for range failures {
+			if d := take(t, l, "a"); !d.Allowed || d.Counted {
+				t.Errorf("%s: %+v, want it admitted uncounted", name, d)
+			}
+		}
+		if !all.storeOf(rule).breaker.isOpen() {
+			t.Errorf("%s: the breaker is closed", name)
+		}
+	}
+}
+
 func TestURLs(t *testing.T) {
 	t.Parallel()
 	for _, good := range []string{
@@ -254,6 +328,14 @@ func TestURLs(t *testing.T) {
 		if _, err := New(Options{RedisURL: bad}); err == nil {
 			t.Errorf("New(%q) = nil, want an error", bad)
 		}
+	}
+}
+
+func TestAURLThatCannotBeReadKeepsItsPassword(t *testing.T) {
+	t.Parallel()
+	_, err := New(Options{RedisURL: "redis://u:hunter2@h.test:port/0"})
+	if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "port") {
+		t.Errorf("New = %v, want an error about the port, without the password", err)
 	}
 }
 
@@ -277,6 +359,16 @@ func BenchmarkTakeRedisRefused(b *testing.B) {
 	for range 2 {
 		take(b, l, "a")
 	}
+	b.ReportAllocs()
+	for b.Loop() {
+		take(b, l, "a")
+	}
+}
+
+// BenchmarkTakeRedis is what a request costs that must ask, one after another.
+func BenchmarkTakeRedis(b *testing.B) {
+	l := limiter(b, build(b, Options{}), yearly(empty(b), 1<<40))
+	take(b, l, "a")
 	b.ReportAllocs()
 	for b.Loop() {
 		take(b, l, "a")

@@ -2,11 +2,8 @@ package limits
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/sekifuda/sekifuda/plugin"
@@ -18,8 +15,6 @@ const (
 	// moves is how often the store's clock may be found in another window: once when a
 	// window ends on the way, once more for a clock that was never asked.
 	moves = 3
-	// maxTag is the longest identifier that is kept readable in a key.
-	maxTag = 200
 )
 
 // remote is a rule counted in a store that gates share.
@@ -48,7 +43,7 @@ func (r *remote) Take(ctx func() context.Context, identifier string, n int64, d 
 	d.Counted = true
 	// Rules of one ID share the key, so a refusal holds for all of them.
 	var buf [256]byte
-	key := appendKey(buf[:0], r.rule.ID, identifier)
+	key := appendTag(buf[:0], r.rule.ID, identifier)
 	if r.store.spent.refuse(r.rule.Windows, key, n, r.store.now(), d) {
 		return nil
 	}
@@ -106,16 +101,4 @@ func (r *remote) away(err error, d *plugin.Decision) error {
 	}
 	d.Allowed = false
 	return fmt.Errorf("count rule %s: %w", r.rule.ID, err)
-}
-
-// appendKey makes the part of Redis keys that all windows of an identifier share. It is the
-// hash tag, so that a cluster keeps them in one slot; what would end the tag early, or make
-// keys long, is hashed.
-func appendKey(b []byte, rule, identifier string) []byte {
-	b = append(append(b, rule...), ':')
-	if len(identifier) <= maxTag && !strings.ContainsAny(identifier, "{}") {
-		return append(b, identifier...)
-	}
-	sum := sha256.Sum256([]byte(identifier))
-	return hex.AppendEncode(append(b, "sha256-"...), sum[:16])
 }

@@ -10,7 +10,7 @@ import (
 
 const (
 	// maxSpent bounds the refusals that are remembered; beyond it a refused request costs
-	// a call again. One takes about 250 bytes.
+	// a call again. One takes about half a kilobyte.
 	maxSpent = 1 << 18
 	// maxHold is the longest that a refusal is believed without asking again, so that an
 	// operator who deletes a counter is heard.
@@ -31,8 +31,8 @@ type refusal struct {
 	until  time.Time // by the store's clock
 	period plugin.Period
 	limit  int64 // of that period: with a higher one the store is asked again
-	known  [periods]bool
 	used   [periods]int64
+	ends   [periods]int64 // of the window of used, in Unix nanoseconds; 0: not known
 }
 
 func newSpent() *spent { return &spent{seed: maphash.MakeSeed()} }
@@ -62,7 +62,8 @@ func (s *spent) refuse(windows []plugin.Window, key []byte, n int64, now time.Ti
 	d.Allowed, d.Stop, d.Now = false, stop, now
 	for i, w := range windows {
 		d.Remaining[i] = w.Limit
-		if r.known[w.Period] {
+		// A shorter window may have ended since, and is then untouched.
+		if now.UnixNano() < r.ends[w.Period] {
 			d.Remaining[i] = max(0, w.Limit-r.used[w.Period])
 		}
 	}
@@ -81,11 +82,7 @@ func (s *spent) note(windows []plugin.Window, c *charge, stop int) {
 		r.until = hold
 	}
 	for i, w := range windows {
-		r.known[w.Period], r.used[w.Period] = true, c.used[i]
-		// What another window has left is told as of now; past its end it is unknown.
-		if i < stop && c.windows[i].end.Before(r.until) {
-			r.used[w.Period] = 0
-		}
+		r.used[w.Period], r.ends[w.Period] = c.used[i], c.windows[i].end.UnixNano()
 	}
 	sh := &s.shards[maphash.String(s.seed, c.key)%shards]
 	sh.mu.Lock()

@@ -12,6 +12,13 @@ import (
 // errMoved says that the store's clock is in another window than the one asked for.
 var errMoved = errors.New("the store's clock is in another window")
 
+// errAnswered says that the store answered, with an error: it is there, and asking it again
+// costs no more than a round trip.
+var errAnswered = errors.New("the store answered with an error")
+
+// complainEvery is how often errors are logged that every request may meet.
+const complainEvery = 10 * time.Second
+
 // charge is one question to a backend: n of all windows, or of none.
 type charge struct {
 	key     string // of the rule and identifier; windows of one key live together
@@ -34,7 +41,7 @@ type span struct {
 // backend is where counts are shared. All methods may be called concurrently.
 type backend interface {
 	// Charge fills in the answer, or returns errMoved with the store's time in c.now when
-	// that is outside of a window.
+	// that is outside of a window. An error that the store itself answered is errAnswered.
 	Charge(ctx context.Context, c *charge) error
 	Ping(ctx context.Context) error
 	Close() error
@@ -50,6 +57,7 @@ type store struct {
 	ahead   atomic.Int64 // the store's clock minus ours, in nanoseconds
 	breaker breaker
 	spent   *spent
+	quiet   atomic.Int64 // until when nothing is logged of answered errors, Unix nanoseconds
 }
 
 func newStore(name string, b backend, clock func() time.Time, log *slog.Logger) *store {
@@ -68,10 +76,7 @@ func (s *store) charge(ctx context.Context, c *charge) error {
 	err := s.backend.Charge(ctx, c)
 	received := s.clock()
 	if err != nil && !errors.Is(err, errMoved) {
-		// A client that went away says nothing of the store.
-		if !errors.Is(err, context.Canceled) {
-			s.failed(err)
-		}
+		s.blame(err)
 		return fmt.Errorf("ask store %s: %w", s.name, err)
 	}
 	if s.breaker.succeeded() {
@@ -81,8 +86,20 @@ func (s *store) charge(ctx context.Context, c *charge) error {
 	return err
 }
 
-func (s *store) failed(err error) {
-	if s.breaker.failed(s.clock()) {
+// blame notes an error of a call.
+func (s *store) blame(err error) {
+	now := s.clock()
+	if errors.Is(err, context.Canceled) {
+		return // a client that went away says nothing of the store
+	}
+	if errors.Is(err, errAnswered) {
+		quiet := s.quiet.Load()
+		if now.UnixNano() >= quiet && s.quiet.CompareAndSwap(quiet, now.Add(complainEvery).UnixNano()) {
+			s.log.Warn("store refuses to count", "store", s.name, "error", err)
+		}
+		return
+	}
+	if s.breaker.failed(now) {
 		s.log.Warn("store does not answer; it is not asked until it does", "store", s.name, "error", err)
 	}
 }

@@ -3,6 +3,7 @@ package limits
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sekifuda/sekifuda/plugin"
+	"github.com/sekifuda/sekifuda/plugin/plugintest"
 )
 
 // desk is a backend in memory with a clock of its own. It counts as the script does.
@@ -106,7 +108,7 @@ func TestRefusingCostsNoCallUntilTheWindowEnds(t *testing.T) {
 	first := take(t, l, "a")
 	before := b.asked()
 	for range 100 {
-		if d := take(t, l, "a"); d.Allowed || d.Stop != first.Stop || d.Remaining != first.Remaining {
+		if d := take(t, l, "a"); d.Allowed || !d.Counted || d.Stop != first.Stop || d.Remaining != first.Remaining {
 			t.Fatalf("refusal = %+v, want it as the first, %+v", d, first)
 		}
 	}
@@ -124,6 +126,82 @@ func TestRefusingCostsNoCallUntilTheWindowEnds(t *testing.T) {
 	c.advance(10 * time.Second)
 	if d := take(t, l, "a"); !d.Allowed {
 		t.Errorf("the next minute = %+v, want it admitted", d)
+	}
+}
+
+// TestARememberedRefusalTellsShorterWindowsToo has a second end while the minute is spent.
+func TestARememberedRefusalTellsShorterWindowsToo(t *testing.T) {
+	t.Parallel()
+	c := newClock(dawn)
+	b := newDesk(c.now)
+	rule := shared(3)
+	rule.Windows = append([]plugin.Window{{Period: plugin.Second, Limit: 5}}, rule.Windows...)
+	l := newRemote(node(b, c), rule)
+	for range 4 {
+		take(t, l, "a")
+	}
+	before := b.asked()
+	if d := take(t, l, "a"); d.Remaining != [6]int64{2, 0} {
+		t.Errorf("in the same second: %+v, want 2 and 0 left", d)
+	}
+	c.advance(time.Second)
+	if d := take(t, l, "a"); d.Allowed || d.Stop != 1 || d.Remaining != [6]int64{5, 0} {
+		t.Errorf("in the next second: %+v, want 5 and 0 left", d)
+	}
+	if b.asked() != before {
+		t.Error("the store was asked")
+	}
+}
+
+func TestAnErrorThatTheStoreAnsweredDoesNotCloseIt(t *testing.T) {
+	t.Parallel()
+	c := newClock(dawn)
+	b := newDesk(c.now)
+	var log plugintest.Log
+	s := newStore("test", b, c.now, slog.New(slog.NewTextHandler(&log, nil)))
+	rule := shared(5)
+	rule.FaultTolerant = true
+	l := newRemote(s, rule)
+	b.breaks(fmt.Errorf("%w: OOM", errAnswered))
+	const many = 10 * failures
+	for range many {
+		if d := take(t, l, "a"); !d.Allowed || d.Counted {
+			t.Fatalf("Take = %+v, want it admitted uncounted", d)
+		}
+	}
+	if b.asked() != many || s.breaker.isOpen() {
+		t.Errorf("asked %d of %d times, open: %v", b.asked(), many, s.breaker.isOpen())
+	}
+	if got := strings.Count(log.String(), "OOM"); got != 1 {
+		t.Errorf("logged %d times, want once:\n%s", got, log.String())
+	}
+	c.advance(complainEvery)
+	take(t, l, "a")
+	if got := strings.Count(log.String(), "OOM"); got != 2 {
+		t.Errorf("logged %d times after %v, want twice", got, complainEvery)
+	}
+}
+
+func TestAnAbsentStoreIsLoggedOnceAndItsReturnToo(t *testing.T) {
+	t.Parallel()
+	c := newClock(dawn)
+	b := newDesk(c.now)
+	var log plugintest.Log
+	s := newStore("test", b, c.now, slog.New(slog.NewTextHandler(&log, nil)))
+	rule := shared(5)
+	rule.FaultTolerant = true
+	l := newRemote(s, rule)
+	b.breaks(errors.New("gone"))
+	for range 10 {
+		take(t, l, "a")
+		s.probe(context.Background())
+	}
+	b.breaks(nil)
+	s.probe(context.Background())
+	for _, line := range []string{"does not answer", "answers again"} {
+		if got := strings.Count(log.String(), line); got != 1 {
+			t.Errorf("%q was logged %d times, want once:\n%s", line, got, log.String())
+		}
 	}
 }
 
@@ -195,6 +273,29 @@ func TestAStoreThatIsAwayIsNotAskedAgain(t *testing.T) {
 		if d := take(t, l, "a"); !d.Allowed || !d.Counted {
 			t.Errorf("after the probe: %+v, want it counted", d)
 		}
+	}
+}
+
+func TestAFailureNowAndThenIsNoOutage(t *testing.T) {
+	t.Parallel()
+	c := newClock(dawn)
+	b := newDesk(c.now)
+	s := node(b, c)
+	rule := shared(1000)
+	rule.FaultTolerant = true
+	l := newRemote(s, rule)
+	for range 10 {
+		b.breaks(errors.New("gone"))
+		for range failures - 1 {
+			take(t, l, "a")
+		}
+		b.breaks(nil)
+		if d := take(t, l, "a"); !d.Counted {
+			t.Fatalf("Take = %+v, want it counted", d)
+		}
+	}
+	if s.breaker.isOpen() {
+		t.Error("the breaker opened")
 	}
 }
 
@@ -285,12 +386,9 @@ func FuzzKeysKeepTheirHashTag(f *testing.F) {
 	f.Add("r", "}{")
 	f.Add("r", strings.Repeat("x", 300))
 	f.Fuzz(func(t *testing.T, rule, identifier string) {
-		if strings.ContainsAny(rule, "{}") {
-			return
-		}
-		key := string(appendKey(nil, rule, identifier))
-		if strings.ContainsAny(key, "{}") || len(key) > len(rule)+1+maxTag {
-			t.Errorf("appendKey(%q, %q) = %q", rule, identifier, key)
+		key := string(appendTag(nil, rule, identifier))
+		if strings.ContainsAny(key, "{}") || len(key) > 2*maxIdentifier+1 {
+			t.Errorf("appendTag(%q, %q) = %q", rule, identifier, key)
 		}
 	})
 }

@@ -8,13 +8,21 @@ import (
 	"github.com/sekifuda/sekifuda/plugin"
 )
 
-// texts are buffers of past scrapes: the text of ten thousand series is a megabyte.
+// texts are buffers of past scrapes: the text of ten thousand counters is a megabyte.
 var texts = sync.Pool{New: func() any { return new([]byte) }}
+
+// keptText bounds what is kept of a buffer between scrapes: ten thousand routes with all
+// their histograms are fifty megabytes.
+const keptText = 8 << 20
 
 // ServeHTTP answers GET /metrics in the prometheus text format.
 func (m *Metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	text := texts.Get().(*[]byte)
-	defer texts.Put(text)
+	defer func() {
+		if cap(*text) <= keptText {
+			texts.Put(text)
+		}
+	}()
 	*text = m.Append((*text)[:0])
 	w.Header().Set("Content-Type", "text/plain; charset=UTF-8")
 	w.Header().Set("Content-Length", strconv.Itoa(len(*text)))
@@ -116,31 +124,6 @@ func (m *Metrics) appendLatencies(b []byte) []byte {
 		b = unlessEmpty(b, begin, empty)
 	}
 	return b
-}
-
-// append writes the buckets, cumulative, and their sum. A histogram without values is left
-// out, as a series that Kong never made.
-func (h *histogram) append(b []byte, name, labels string) []byte {
-	begin := len(b)
-	var n uint64
-	for i := 0; i <= len(h.bounds); i++ {
-		n += h.counts[i].Load()
-		b = append(append(append(b, name...), "_bucket{"...), labels...)
-		b = append(b, `,le="`...)
-		if i < len(h.bounds) {
-			b = strconv.AppendInt(b, h.bounds[i], 10)
-		} else {
-			b = append(b, "+Inf"...)
-		}
-		b = append(strconv.AppendUint(append(b, `"} `...), n, 10), '\n')
-	}
-	if n == 0 {
-		return b[:begin]
-	}
-	b = append(append(append(append(b, name...), "_count{"...), labels...), "} "...)
-	b = append(strconv.AppendUint(b, n, 10), '\n')
-	b = append(append(append(append(b, name...), "_sum{"...), labels...), "} "...)
-	return append(strconv.AppendInt(b, h.sum.Load(), 10), '\n')
 }
 
 // appendHealth writes a line for every state of each address: 1 for the one it is in.

@@ -2,35 +2,53 @@ package telemetry
 
 import (
 	"os"
+	"runtime"
 	"runtime/metrics"
 	"strconv"
 )
 
-// heap is what Go knows of this process' memory: Kong exports that of its Lua machines under
-// the name that dashboards ask for.
-const heap = "/memory/classes/heap/objects:bytes"
+// kongVersion is what clients that read kong_node_info know.
+const kongVersion = "3.9.1"
 
-// goroutines stand for the timers of nginx: work that goes on beside requests.
-const goroutines = "/sched/goroutines:goroutines"
+// What Go knows of this process. Kong exports the memory of its Lua machines and shared
+// dictionaries, and nginx's timers, under names that dashboards ask for: the heap and
+// goroutines stand in their places.
+const (
+	heapLive  = "/memory/classes/heap/objects:bytes"
+	heapFree  = "/memory/classes/heap/free:bytes"
+	heapTotal = "/memory/classes/total:bytes"
+	routines  = "/sched/goroutines:goroutines"
+)
 
 // appendNode writes what is exported whether a plugin asks for it or not.
 func (m *Metrics) appendNode(b []byte) []byte {
-	samples := []metrics.Sample{{Name: heap}, {Name: goroutines}}
-	metrics.Read(samples)
 	node := `node_id="` + escape(m.options.NodeID) + `"`
 	b = m.appendConnections(b, node)
 	b = head(b, "kong_nginx_metric_errors_total", "counter", "Observations that found no place, as there are too many series.")
 	b = line(b, "kong_nginx_metric_errors_total", "", m.refused.Load())
-	b = head(b, "kong_nginx_timers", "gauge", "Goroutines of the node, in the place of nginx timers.")
-	b = line(b, "kong_nginx_timers", `state="pending"`, 0)
-	b = line(b, "kong_nginx_timers", `state="running"`, samples[1].Value.Uint64())
 	b = head(b, "kong_datastore_reachable", "gauge", "Whether the source of configuration answers: 1 yes, 0 no.")
 	b = line(b, "kong_datastore_reachable", "", m.reachable())
-	b = head(b, "kong_node_info", "gauge", "The node and its version; always 1.")
-	b = line(b, "kong_node_info", node+`,version="`+escape(m.options.Version)+`"`, 1)
-	b = head(b, "kong_memory_workers_lua_vms_bytes", "gauge", "Bytes of live objects on the heap of this process.")
-	return line(b, "kong_memory_workers_lua_vms_bytes",
-		node+`,pid="`+strconv.Itoa(os.Getpid())+`",kong_subsystem="http"`, samples[0].Value.Uint64())
+	b = head(b, "kong_node_info", "gauge", "The node and the version that it is compatible with; always 1.")
+	b = line(b, "kong_node_info", node+`,version="`+kongVersion+`"`, 1)
+	b = head(b, "sekifuda_build_info", "gauge", "The node and its own version; always 1.")
+	b = line(b, "sekifuda_build_info", node+`,version="`+escape(m.options.Version)+`",go="`+runtime.Version()+`"`, 1)
+	return appendProcess(b, node)
+}
+
+func appendProcess(b []byte, node string) []byte {
+	samples := []metrics.Sample{{Name: heapLive}, {Name: heapFree}, {Name: heapTotal}, {Name: routines}}
+	metrics.Read(samples)
+	live, free, total := samples[0].Value.Uint64(), samples[1].Value.Uint64(), samples[2].Value.Uint64()
+	b = head(b, "kong_nginx_timers", "gauge", "Goroutines of the node, in the place of nginx timers.")
+	b = line(b, "kong_nginx_timers", `state="pending"`, 0)
+	b = line(b, "kong_nginx_timers", `state="running"`, samples[3].Value.Uint64())
+	b = head(b, "kong_memory_workers_lua_vms_bytes", "gauge", "Bytes of objects on the heap of this process.")
+	b = line(b, "kong_memory_workers_lua_vms_bytes", node+`,pid="`+strconv.Itoa(os.Getpid())+`",kong_subsystem="http"`, live)
+	dict := node + `,shared_dict="kong",kong_subsystem="http"`
+	b = head(b, "kong_memory_lua_shared_dict_bytes", "gauge", "Bytes of the heap of this process that are in use or free to be used again.")
+	b = line(b, "kong_memory_lua_shared_dict_bytes", dict, live+free)
+	b = head(b, "kong_memory_lua_shared_dict_total_bytes", "gauge", "Bytes that this process has from the system.")
+	return line(b, "kong_memory_lua_shared_dict_total_bytes", dict, total)
 }
 
 func (m *Metrics) reachable() uint64 {

@@ -20,6 +20,10 @@ type trafficKey struct {
 	consumer string
 }
 
+// maxAnswers bounds the pairs of status and source of a trafficKey: an upstream may answer any
+// three digits.
+const maxAnswers = 64
+
 // seriesShards is how many locks there are. Readers share them, so requests wait only when a
 // label is new.
 const seriesShards = 64
@@ -97,26 +101,32 @@ func newTraffic(k trafficKey) *traffic {
 	}
 }
 
-// answer counts one. There are few statuses, so a list is walked.
-func (t *traffic) answer(status int, source plugin.Source) {
+// answer counts one, or reports that there is no place for it. There are few statuses, so a
+// list is walked.
+func (t *traffic) answer(status int, source plugin.Source) bool {
 	if a := find(t.answers.Load(), status, source); a != nil {
 		a.n.Add(1)
-		return
+		return true
 	}
 	t.adding.Lock()
 	defer t.adding.Unlock()
 	old := t.answers.Load()
-	a := find(old, status, source)
-	if a == nil {
-		a = &answers{status: status, source: source}
-		var grown []*answers
-		if old != nil {
-			grown = append(grown, *old...)
-		}
-		grown = append(grown, a)
-		t.answers.Store(&grown)
+	if a := find(old, status, source); a != nil {
+		a.n.Add(1)
+		return true
 	}
+	var grown []*answers
+	if old != nil {
+		grown = append(grown, *old...)
+	}
+	if len(grown) >= maxAnswers {
+		return false
+	}
+	a := &answers{status: status, source: source}
 	a.n.Add(1)
+	grown = append(grown, a)
+	t.answers.Store(&grown)
+	return true
 }
 
 func find(list *[]*answers, status int, source plugin.Source) *answers {
@@ -129,43 +139,6 @@ func find(list *[]*answers, status int, source plugin.Source) *answers {
 		}
 	}
 	return nil
-}
-
-// latency holds the three histograms of one route.
-type latency struct {
-	labels                  string
-	gate, upstream, request histogram
-}
-
-func newLatency(k routeKey) *latency {
-	l := &latency{labels: labels(k) + `,workspace="default"`}
-	l.gate.bounds, l.upstream.bounds, l.request.bounds = gateBounds, upstreamBounds, upstreamBounds
-	return l
-}
-
-// Kong's buckets, in milliseconds.
-var (
-	gateBounds     = []int64{1, 2, 5, 7, 10, 15, 20, 30, 50, 75, 100, 200, 500, 750, 1000, 3000, 6000}
-	upstreamBounds = []int64{25, 50, 80, 100, 250, 400, 700, 1000, 2000, 5000, 10000, 30000, 60000}
-)
-
-// mostBounds is the length of the longer list.
-const mostBounds = 17
-
-// histogram counts values by the first bound that they do not exceed.
-type histogram struct {
-	bounds []int64
-	counts [mostBounds + 1]atomic.Uint64 // the last one: above all bounds
-	sum    atomic.Int64
-}
-
-func (h *histogram) observe(ms int64) {
-	i := 0
-	for i < len(h.bounds) && ms > h.bounds[i] {
-		i++
-	}
-	h.counts[i].Add(1)
-	h.sum.Add(ms)
 }
 
 func labels(k routeKey) string {

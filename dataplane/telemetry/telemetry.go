@@ -18,11 +18,11 @@ import (
 const defaultSeries = 100_000
 
 // Options say what the node exports besides traffic. Functions are called at each scrape,
-// also by two at once; a nil one leaves its series at zero, or out where there is nothing to
-// say.
+// also by two at once; without Counts its series are zero, without Targets there are none, and
+// without Store it is reachable.
 type Options struct {
 	NodeID    string
-	Version   string // "3.9.1"
+	Version   string // of this build
 	Counts    func() Traffic
 	Targets   func() []Target
 	Store     func() bool // whether the node's source of configuration answers
@@ -101,7 +101,9 @@ func (m *Metrics) observeTraffic(x *plugin.Exchange, set plugin.MetricSet, route
 		return
 	}
 	if set&plugin.StatusMetrics != 0 {
-		t.answer(x.Response.Status, x.Response.Source)
+		if !t.answer(x.Response.Status, x.Response.Source) {
+			m.refused.Add(1)
+		}
 	}
 	if set&plugin.BandwidthMetrics != 0 {
 		t.ingress.Add(uint64(max(0, x.Request.Size)))

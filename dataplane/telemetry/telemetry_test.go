@@ -3,8 +3,11 @@ package telemetry
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http/httptest"
 	"regexp"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -145,7 +148,7 @@ func TestNodeSeriesAreAlwaysThere(t *testing.T) {
 	t.Parallel()
 	up := true
 	m := New(Options{
-		NodeID: "n1", Version: "3.9.1",
+		NodeID: "n1", Version: "0.1.0",
 		Counts: func() Traffic {
 			return Traffic{Accepted: 5, Handled: 5, Requests: 9, Active: 2, Waiting: 1, Writing: 1}
 		},
@@ -156,15 +159,24 @@ func TestNodeSeriesAreAlwaysThere(t *testing.T) {
 	})
 	const node = `node_id="n1",subsystem="http"`
 	check(t, scrape(t, m), map[string]int64{
-		`kong_nginx_connections_total{` + node + `,state="accepted"}`: 5,
-		`kong_nginx_connections_total{` + node + `,state="waiting"}`:  1,
-		`kong_nginx_connections_total{` + node + `,state="total"}`:    9,
-		`kong_nginx_requests_total{` + node + `}`:                     9,
-		`kong_datastore_reachable`:                                    1,
-		`kong_node_info{node_id="n1",version="3.9.1"}`:                1,
-		`kong_nginx_metric_errors_total`:                              0,
-		`kong_nginx_timers{state="pending"}`:                          0,
+		`kong_nginx_connections_total{` + node + `,state="accepted"}`:                      5,
+		`kong_nginx_connections_total{` + node + `,state="waiting"}`:                       1,
+		`kong_nginx_connections_total{` + node + `,state="total"}`:                         9,
+		`kong_nginx_requests_total{` + node + `}`:                                          9,
+		`kong_datastore_reachable`:                                                         1,
+		`kong_node_info{node_id="n1",version="3.9.1"}`:                                     1,
+		`sekifuda_build_info{node_id="n1",version="0.1.0",go="` + runtime.Version() + `"}`: 1,
+		`kong_nginx_metric_errors_total`:                                                   0,
+		`kong_nginx_timers{state="pending"}`:                                               0,
 	})
+	for _, prefix := range []string{
+		`kong_memory_workers_lua_vms_bytes{node_id="n1",pid="`, `kong_memory_lua_shared_dict_bytes{node_id="n1",shared_dict="kong",`,
+		`kong_memory_lua_shared_dict_total_bytes{node_id="n1",shared_dict="kong",`, `kong_nginx_timers{state="running"}`,
+	} {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(positive(scrape(t, m)))), func(k string) bool { return strings.HasPrefix(k, prefix) }) {
+			t.Errorf("%s… is not there, or not above zero", prefix)
+		}
+	}
 	up = false
 	m.Enable(plugin.UpstreamHealthMetrics)
 	const target = `kong_upstream_target_health{upstream="u",target="t.test:80",address="10.0.0.1:80",`
@@ -174,6 +186,89 @@ func TestNodeSeriesAreAlwaysThere(t *testing.T) {
 		target + `state="unhealthy",subsystem="http"}`:        0,
 		target + `state="dns_error",subsystem="http"}`:        0,
 		target + `state="healthchecks_off",subsystem="http"}`: 0,
+	})
+}
+
+func positive(values map[string]int64) map[string]int64 {
+	maps.DeleteFunc(values, func(_ string, n int64) bool { return n <= 0 })
+	return values
+}
+
+// TestBucketsAreKongs has a value on each bound and one above it.
+func TestBucketsAreKongs(t *testing.T) {
+	t.Parallel()
+	for name, bounds := range map[string][]int64{
+		"kong_kong_latency_ms":     {1, 2, 5, 7, 10, 15, 20, 30, 50, 75, 100, 200, 500, 750, 1000, 3000, 6000},
+		"kong_upstream_latency_ms": {25, 50, 80, 100, 250, 400, 700, 1000, 2000, 5000, 10000, 30000, 60000},
+		"kong_request_latency_ms":  {25, 50, 80, 100, 250, 400, 700, 1000, 2000, 5000, 10000, 30000, 60000},
+	} {
+		m := New(Options{})
+		for _, bound := range bounds {
+			for _, ms := range []int64{bound, bound + 1} {
+				x, span := exchange("r", "s"), time.Duration(ms)*time.Millisecond
+				start := x.Times.Start
+				x.Times.Proxied, x.Times.FirstByte, x.Times.End = start.Add(span), start.Add(2*span), start.Add(span)
+				m.Observe(x, plugin.LatencyMetrics)
+			}
+		}
+		const labels = `_bucket{service="s",route="r",workspace="default",le="`
+		want := map[string]int64{name + labels + `+Inf"}`: int64(2 * len(bounds))}
+		for _, bound := range bounds {
+			below := int64(0)
+			for _, other := range bounds {
+				if other <= bound {
+					below++
+				}
+				if other+1 <= bound {
+					below++
+				}
+			}
+			want[fmt.Sprint(name, labels, bound, `"}`)] = below
+		}
+		got := scrape(t, m)
+		check(t, got, want)
+		buckets := 0
+		for key := range got {
+			if strings.HasPrefix(key, name+"_bucket") {
+				buckets++
+			}
+		}
+		if buckets != len(want) {
+			t.Errorf("%s has %d buckets, want %d", name, buckets, len(want))
+		}
+	}
+}
+
+// TestStatusesAreBounded has an upstream answer every status that three digits allow.
+func TestStatusesAreBounded(t *testing.T) {
+	t.Parallel()
+	m := New(Options{})
+	for status := 100; status < 1000; status++ {
+		x := exchange("r", "s")
+		x.Response.Status = status
+		m.Observe(x, plugin.StatusMetrics)
+	}
+	got, series := scrape(t, m), int64(0)
+	for key := range got {
+		if strings.HasPrefix(key, "kong_http_requests_total") {
+			series++
+		}
+	}
+	if series != maxAnswers || got["kong_nginx_metric_errors_total"] != 900-maxAnswers {
+		t.Errorf("%d series and %d errors, want %d and %d", series, got["kong_nginx_metric_errors_total"], maxAnswers, 900-maxAnswers)
+	}
+}
+
+func TestLabelsFallBackAsKongs(t *testing.T) {
+	t.Parallel()
+	m := New(Options{})
+	x := exchange("", "")
+	x.Route = &plugin.Route{ID: "route-id"}
+	x.Service = &plugin.Service{ID: "service-id", Host: "api.test"}
+	x.Consumer = &plugin.Consumer{ID: "consumer-id", CustomID: "custom"}
+	m.Observe(x, plugin.StatusMetrics|plugin.PerConsumer)
+	check(t, scrape(t, m), map[string]int64{
+		`kong_http_requests_total{service="api.test",route="route-id",code="200",source="service",workspace="default",consumer=""}`: 1,
 	})
 }
 
