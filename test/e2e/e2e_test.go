@@ -291,7 +291,7 @@ func TestApply(t *testing.T) {
 		{"apply -f " + file + " --dry-run", "dry run: nothing was written"},
 		{"get services", "ID"},
 		{"apply -f " + file + " --message first", "enforced by 1 of 1 nodes"},
-		{"apply -f " + file, "0 to create, 0 to change, 17 as they are"},
+		{"apply -f " + file, "0 to create, 0 to change, 16 as they are"},
 		{"get services api-gateway -output json", `"name": "api-gateway"`},
 		{"log", "first"},
 		{"status", "1 connected, 1 enforce the head revision"},

@@ -2,6 +2,8 @@ package guide
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -106,6 +108,10 @@ func commands(t *testing.T, w *world) {
 			t.Logf("not on the embedded store: %s", line) // the data folder is the backup there
 			continue
 		}
+		if line == "/tmp/kong_alerts.sh" { // its section follows that on stopping
+			w.sh(t, "docker compose up -d ai-kong")
+			w.wantUp(t)
+		}
 		if strings.Contains(line, "psql -U ai_user") {
 			w.loseDatabase(t)
 		}
@@ -114,12 +120,35 @@ func commands(t *testing.T, w *world) {
 			continue
 		}
 		out := w.sh(t, line)
+		if strings.HasPrefix(line, "docker compose up") {
+			w.wantUp(t)
+		}
 		if want := expectations[line]; want != nil {
 			want(t, w, out)
 		}
 	}
 	w.wantBackup(t)
 	stack.Eventually(t, func() error { return w.works(t) })
+}
+
+// wantUp waits until the control plane answers and every node is connected to it.
+func (w *world) wantUp(t *testing.T) {
+	t.Helper()
+	stack.Eventually(t, func() error {
+		res, err := http.Get(w.admin + "/clustering/data-planes")
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		var list struct{ Data []struct{} }
+		if err := json.NewDecoder(res.Body).Decode(&list); err != nil {
+			return err
+		}
+		if len(list.Data) != len(w.proxies) {
+			return fmt.Errorf("%d nodes, want %d", len(list.Data), len(w.proxies))
+		}
+		return nil
+	})
 }
 
 // patchLimit runs the guide's PATCH of the rate limit and takes it back.

@@ -44,9 +44,10 @@ func newWorld(t *testing.T) *world {
 // embedded is `make run`: both planes, no services.
 func embedded(t *testing.T) *world {
 	w := newWorld(t)
+	ports := stack.FreePorts(t, 3) // the guide stops and starts it: its addresses must stay
 	p := stack.Start(t, "run", "--data-dir", filepath.Join(w.tmp, "data"),
-		"--proxy-listen", "127.0.0.1:0", "--proxy-tls-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
-		"--console-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0", "--status-listen", "127.0.0.1:0")
+		"--proxy-listen", ports[0], "--proxy-tls-listen", "127.0.0.1:0", "--admin-listen", ports[1],
+		"--console-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0", "--status-listen", ports[2])
 	p.WaitReady()
 	w.admin, w.proxies, w.status = p.URLs["admin"], []string{p.URLs["proxy"]}, []string{p.URLs["status"]}
 	w.docker = newDocker(t, w, map[string]*stack.Process{"ai-kong": p})
