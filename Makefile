@@ -28,6 +28,8 @@ dev: build ## like run, with debug logs and a data folder of its own
 test: ## all tests with -race; gets PostgreSQL, Redis and what else it needs
 	@test/setup.sh
 	$(GO) test -race -timeout 20m ./...
+	@# The race detector allocates: what allocates nothing is pinned without it.
+	$(GO) test -run 'Alloc' ./plugin/... ./dataplane/...
 
 check: ## lint, generated files, buf, arrows: all but the tests
 	@test/check.sh
