@@ -58,7 +58,7 @@ func variable(name string) string {
 
 // parse reads the command line, the environment and the file.
 func (f *flags) parse() error {
-	if err := f.FlagSet.Parse(f.c.args); err != nil {
+	if err := f.parseMixed(f.c.args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err
 		}
@@ -95,6 +95,27 @@ func (f *flags) parse() error {
 		}
 	})
 	return bad
+}
+
+// parseMixed takes flags before, between and after the other arguments; what follows "--" is
+// no flag.
+func (f *flags) parseMixed(args []string) error {
+	var others []string
+	for {
+		if err := f.FlagSet.Parse(args); err != nil {
+			return err
+		}
+		rest := f.Args()
+		if len(rest) == 0 {
+			break
+		}
+		if ended := len(args) - len(rest) - 1; ended >= 0 && args[ended] == "--" {
+			others = append(others, rest...)
+			break
+		}
+		others, args = append(others, rest[0]), rest[1:]
+	}
+	return f.FlagSet.Parse(append([]string{"--"}, others...))
 }
 
 // readKong reads Kong's settings as ours, only those that this verb has flags for.
