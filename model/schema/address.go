@@ -55,4 +55,4 @@ func (t *Table) text(m proto.Message, field string) string {
 }
 
 // Secret reports whether a field's value must not be shown or logged.
-func (f *Field) Secret() bool { return f.said.encrypted }
+func (f *Field) Secret() bool { return f.said.encrypted || f.said.sensitive }

@@ -32,7 +32,7 @@ func (l *loader) field(fd protoreflect.FieldDescriptor) (*Field, error) {
 	f.said = said{
 		optional: o.Optional, defaultNull: o.DefaultNull, notUnique: o.NotUnique,
 		acrossWS: o.UniqueAcrossWs, onDelete: onDelete(o.OnDelete),
-		encrypted: o.Rule.GetEncrypted(), refable: o.Rule.GetReferenceable(),
+		encrypted: o.Rule.GetEncrypted(), sensitive: o.Sensitive, refable: o.Rule.GetReferenceable(),
 		deprecation: loadDeprecation(o.Deprecation),
 	}
 	if err := l.shape(f, o); err != nil {

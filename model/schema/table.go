@@ -53,6 +53,7 @@ type said struct {
 	notUnique   bool
 	acrossWS    bool
 	encrypted   bool
+	sensitive   bool
 	refable     bool
 	onDelete    string
 	deprecation *deprecation

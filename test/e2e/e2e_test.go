@@ -305,6 +305,9 @@ func TestApply(t *testing.T) {
 			t.Fatalf("seki %s: exit code %d\n%s\nwant %q", c.line, code, out, c.want)
 		}
 	}
+	if out, _ := stack.Shell(t, env, seki+"diff 0"); strings.Contains(out, "ai-dev-key") {
+		t.Errorf("seki diff shows an API key:\n%s", out)
+	}
 	out, code := stack.Shell(t, env, seki+"get services nothing")
 	if code != 1 || !strings.Contains(out, "could not find the entity") {
 		t.Errorf("seki get services nothing: exit code %d\n%s", code, out)

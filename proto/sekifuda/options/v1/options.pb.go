@@ -591,6 +591,8 @@ type Field struct {
 	Ours bool `protobuf:"varint,16,opt,name=ours,proto3" json:"ours,omitempty"`
 	// Never leaves the control plane and is not part of the entity for a client.
 	Internal bool `protobuf:"varint,17,opt,name=internal,proto3" json:"internal,omitempty"`
+	// A secret that Kong's schema does not call encrypted: not shown by tools, not logged.
+	Sensitive bool `protobuf:"varint,23,opt,name=sensitive,proto3" json:"sensitive,omitempty"`
 	// "required: false" is said in so many words, which /schemas repeats.
 	Optional bool `protobuf:"varint,18,opt,name=optional,proto3" json:"optional,omitempty"`
 	// The record's type is chosen by the entity's name (plugins, vaults).
@@ -749,6 +751,13 @@ func (x *Field) GetOurs() bool {
 func (x *Field) GetInternal() bool {
 	if x != nil {
 		return x.Internal
+	}
+	return false
+}
+
+func (x *Field) GetSensitive() bool {
+	if x != nil {
+		return x.Sensitive
 	}
 	return false
 }
@@ -1937,7 +1946,7 @@ const file_sekifuda_options_v1_options_proto_rawDesc = "" +
 	"\n" +
 	"shorthands\x18\x02 \x03(\v2\x1e.sekifuda.options.v1.ShorthandR\n" +
 	"shorthands\x12\x14\n" +
-	"\x05check\x18\x03 \x01(\tR\x05check\"\x97\x06\n" +
+	"\x05check\x18\x03 \x01(\tR\x05check\"\xb5\x06\n" +
 	"\x05Field\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\brequired\x18\x02 \x01(\bR\brequired\x12\x1d\n" +
@@ -1956,7 +1965,8 @@ const file_sekifuda_options_v1_options_proto_rawDesc = "" +
 	"\ttransient\x18\x0e \x01(\bR\ttransient\x12B\n" +
 	"\vdeprecation\x18\x0f \x01(\v2 .sekifuda.options.v1.DeprecationR\vdeprecation\x12\x12\n" +
 	"\x04ours\x18\x10 \x01(\bR\x04ours\x12\x1a\n" +
-	"\binternal\x18\x11 \x01(\bR\binternal\x12\x1a\n" +
+	"\binternal\x18\x11 \x01(\bR\binternal\x12\x1c\n" +
+	"\tsensitive\x18\x17 \x01(\bR\tsensitive\x12\x1a\n" +
 	"\boptional\x18\x12 \x01(\bR\boptional\x12\x1a\n" +
 	"\babstract\x18\x13 \x01(\bR\babstract\x12\x1e\n" +
 	"\n" +
