@@ -78,11 +78,14 @@ func (b *Bucket) claim(i int, start, end, own, held int64) Claim {
 // heldIn is what of w is here and not used, with what is held for the window after.
 func (b *Bucket) heldIn(w *window) int64 {
 	held := b.tok.Load()
-	if w.start < b.nextFor {
+	if b.coversNext(w) {
 		held += b.nextTok
 	}
 	return held
 }
+
+// coversNext reports whether what is leased for the next shortest window is charged to w too.
+func (b *Bucket) coversNext(w *window) bool { return w.start < b.nextFor && b.nextFor < w.end }
 
 func (b *Bucket) send(q *Ask, out *Out) {
 	b.pending, out.Ask = q, q

@@ -103,21 +103,22 @@ func (b *Bucket) keep(sent int64, q *Ask, grant int64, out *Out) {
 }
 
 // keepLate admits those for whom tokens were charged in a window that has ended meanwhile:
-// they came in it. Dropping the grant would refuse them although there was room.
+// they came in it. Dropping the grant would refuse them although there was room. Who came
+// since belongs to the window that is current.
 func (b *Bucket) keepLate(q *Ask, grant int64, out *Out) {
-	used := int64(0)
-	if b.node.mutant != dropLateGrants {
-		used = grant - b.serve(min(grant, q.Wanted), q.Seq, out) - max(0, grant-q.Wanted)
+	served := len(out.Done)
+	used := min(grant, q.Wanted)
+	if b.node.mutant == dropLateGrants {
+		used = 0
 	}
+	used -= b.serveAsked(used, q.Seq, out)
 	for i := range b.wins {
 		if w := &b.wins[i]; q.Claims[i].Start*1000 == w.start {
 			w.own += used
 		}
 	}
-	for _, w := range out.Done {
-		if w.Window == b.wins[0].start && w.seq == q.Seq {
-			w.Window = q.Claims[0].Start * 1000
-		}
+	for _, w := range out.Done[served:] {
+		w.Window = q.Claims[0].Start * 1000
 	}
 	b.dirty = b.dirty || len(b.wins) > 1
 }
@@ -125,10 +126,18 @@ func (b *Bucket) keepLate(q *Ask, grant int64, out *Out) {
 // serve admits waiters in their order from a grant and returns what is left of it. Those
 // that asked only to know are told what there is.
 func (b *Bucket) serve(grant, seq int64, out *Out) (rest int64) {
+	return b.serveIf(grant, out, func(w *Waiter) bool { return w.N > 0 || w.seq > 0 && w.seq <= seq })
+}
+
+// serveAsked is serve for those alone whom the question counted.
+func (b *Bucket) serveAsked(grant, seq int64, out *Out) (rest int64) {
+	return b.serveIf(grant, out, func(w *Waiter) bool { return w.seq > 0 && w.seq <= seq })
+}
+
+func (b *Bucket) serveIf(grant int64, out *Out, may func(*Waiter) bool) (rest int64) {
 	kept := b.waiters[:0]
 	for _, w := range b.waiters {
-		told := w.N == 0 && w.seq > 0 && w.seq <= seq
-		if w.N > grant || w.N == 0 && !told {
+		if w.N > grant || !may(w) {
 			kept = append(kept, w)
 			continue
 		}
@@ -293,7 +302,7 @@ func (b *Bucket) Recall(now, start int64, out *Out) {
 			continue
 		}
 		called, w.near = true, true
-		if w.start < b.nextFor && b.nextTok > 0 {
+		if b.nextTok > 0 && b.coversNext(w) {
 			b.dropNext()
 		}
 	}
@@ -312,7 +321,7 @@ func (b *Bucket) Recall(now, start int64, out *Out) {
 // dropNext gives back what is held for the window after this one.
 func (b *Bucket) dropNext() {
 	for i := range b.wins {
-		if w := &b.wins[i]; w.start < b.nextFor {
+		if w := &b.wins[i]; b.coversNext(w) {
 			w.own -= b.nextTok
 		}
 	}

@@ -33,8 +33,13 @@ type Leases struct {
 	Incarnation func(gate, boot int) string
 	// Tweak is called with each node that boots.
 	Tweak func(*lease.Node)
-	// Debt is what gates admitted in outages, by window.
+	// Debt is what gates admitted in outages, by the window that it is owed to.
 	Debt map[Window]int64
+	// Charged is what was admitted, by the window that it was charged to: at a boundary that
+	// may be the neighbour of the one in which the request came by true time.
+	Charged map[Window]int64
+	// Dropped is how many requests waited at gates that crashed.
+	Dropped int64
 }
 
 type gate struct {
@@ -47,10 +52,11 @@ type gate struct {
 	probing bool
 	paused  int64 // until when it stands still
 	skew    int64
+	waiting int64
 }
 
 func newLeases(w *world) *Leases {
-	l := &Leases{w: w, Authority: &lease.Authority{}, Debt: map[Window]int64{}}
+	l := &Leases{w: w, Authority: &lease.Authority{}, Debt: map[Window]int64{}, Charged: map[Window]int64{}}
 	l.Incarnation = func(gate, boot int) string { return fmt.Sprintf("g%d-%d", gate, boot) }
 	if w.load.Hook != nil {
 		w.load.Hook(l)
@@ -119,7 +125,8 @@ func (g *gate) now() int64          { return g.local(g.all.w.now) }
 
 func (l *Leases) crash(i int) {
 	g := l.gates[i]
-	g.alive = false
+	l.Dropped += g.waiting
+	g.alive, g.waiting = false, 0
 	node := g.node
 	l.w.at(l.w.now+450*millisecond, func() {
 		if g.node == node {
@@ -161,13 +168,14 @@ func (l *Leases) request(i, key int, n int64, done func(bool, int64)) {
 	var out lease.Out
 	switch v {
 	case lease.Undecided:
-		w := &waiter{done: done, key: key}
-		w.N = n
-		l.waiting(w)
+		w := &waiter{done: done, key: key, gate: g}
+		w.N, w.Tag = n, w
+		g.waiting++
 		b.Join(g.now(), &w.Waiter, &out)
 		g.do(b, &out)
 		return
 	case lease.Admit:
+		l.admitted(l.Charged, key, n, b.Window())
 		done(true, b.Window())
 	default:
 		done(false, 0)
@@ -302,19 +310,26 @@ type waiter struct {
 	lease.Waiter
 	done func(bool, int64)
 	key  int
+	gate *gate
 }
-
-func (l *Leases) waiting(w *waiter) { w.Tag = w }
 
 func (l *Leases) decided(x *lease.Waiter) {
 	w := x.Tag.(*waiter)
-	if x.Verdict == lease.Admit && x.Outage {
-		for _, spec := range l.w.load.Windows {
-			start, _ := bounds(spec.Period, x.Window)
-			l.Debt[Window{w.key, spec.Period, start}] += x.N
+	w.gate.waiting--
+	if x.Verdict == lease.Admit {
+		l.admitted(l.Charged, w.key, x.N, x.Window)
+		if x.Outage {
+			l.admitted(l.Debt, w.key, x.N, x.Window)
 		}
 	}
 	w.done(x.Verdict == lease.Admit, x.Window)
+}
+
+func (l *Leases) admitted(m map[Window]int64, key int, n, window int64) {
+	for _, spec := range l.w.load.Windows {
+		start, _ := bounds(spec.Period, window)
+		m[Window{key, spec.Period, start}] += n
+	}
 }
 
 func bounds(p plugin.Period, t int64) (start, end int64) {
