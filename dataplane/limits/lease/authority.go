@@ -99,25 +99,22 @@ func (a *Authority) Charged(s Slot) int64 {
 // Lose forgets everything, as a FLUSHALL does.
 func (a *Authority) Lose() { a.counters = nil }
 
-// Expire forgets windows that ended one length before now.
+// Expire forgets windows that ended one length before now, or a minute.
 func (a *Authority) Expire(now int64) {
 	for s := range a.counters {
 		_, end := span(s.Period, s.Start*1000)
-		if now > 2*(end/1000)-s.Start+Slack {
+		if linger := min(end/1000-s.Start, 60e6); now > end/1000+linger+Slack {
 			delete(a.counters, s)
 		}
 	}
 }
 
+func slot(q *Ask, m *Claim) Slot { return Slot{q.Key, m.Period, m.Start} }
+
 func (a *Authority) find(now int64, q *Ask, i int) (*counter, *holder) {
-	if a.counters == nil {
-		a.counters = map[Slot]*counter{}
-	}
-	s := Slot{q.Key, q.Claims[i].Period, q.Claims[i].Start}
-	c := a.counters[s]
-	if c == nil {
+	c := a.counters[slot(q, &q.Claims[i])]
+	if c == nil { // it is not among the counters before charge
 		c = &counter{census: now, of: map[string]*holder{}}
-		a.counters[s] = c
 	}
 	h := c.of[q.Holder]
 	if h == nil {
@@ -204,7 +201,7 @@ func (a *Authority) charge(now int64, q *Ask, m *Claim, c *counter, h *holder, g
 	if !q.Report && q.Wanted > left && c.recall == 0 {
 		c.recall, c.fresh = now, 0
 		if others > 0 {
-			a.Recalls = append(a.Recalls, Slot{q.Key, m.Period, m.Start})
+			a.Recalls = append(a.Recalls, slot(q, m))
 		}
 	}
 	out := m.Held + grant - min(grant, q.Wanted)
@@ -222,6 +219,10 @@ func (a *Authority) charge(now int64, q *Ask, m *Claim, c *counter, h *holder, g
 	h.out, h.heard, h.grant = out, now, grant
 	h.seq = q.Seq
 	c.of[q.Holder] = h
+	if a.counters == nil {
+		a.counters = map[Slot]*counter{}
+	}
+	a.counters[slot(q, m)] = c
 	v := View{
 		Left: max(0, m.Limit-c.charged), Others: c.out - h.out,
 		Near: c.recall > 0, Holders: c.holders, Demand: c.demand,
