@@ -1,4 +1,4 @@
-// Package limits counts what rules allow: exactly, in calendar windows, in this process or in
+// Package limits counts what rules allow in calendar windows: in this process, or leased from
 // a Redis that gates share.
 //
 // It knows rules and identifiers as texts; who is counted together and what a refused client
@@ -6,7 +6,9 @@
 package limits
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +18,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/sekifuda/sekifuda/dataplane/limits/lease"
+	"github.com/sekifuda/sekifuda/dataplane/limits/ledger"
 	"github.com/sekifuda/sekifuda/plugin"
 )
 
@@ -28,8 +32,6 @@ const (
 	maxLimit = 1 << 53
 	// sweepEvery is how often counters of past windows are let go.
 	sweepEvery = 10 * time.Second
-	// probeEvery is how often a store that does not answer is tried, away from requests.
-	probeEvery = 250 * time.Millisecond
 )
 
 // Options say what limits stand on. The zero value counts in this process.
@@ -40,18 +42,25 @@ type Options struct {
 	Clock    func() time.Time // nil: time.Now
 	Logger   *slog.Logger     // nil: slog.Default
 	MaxKeys  int              // counters in this process; 0: two million
+	// Patience is how long requests wait for a shared store before they are decided without;
+	// 0: 20 ms, more when its answers take long.
+	Patience time.Duration
 }
 
 // Limits is every counter of a gate. It is safe for concurrent use. Run must be running for
-// counters of past windows to be let go.
+// counters of past windows to be let go, and for gates to know of one another.
 type Limits struct {
-	clock  func() time.Time
-	log    *slog.Logger
-	table  *table
-	shared *store // nil: none
+	o           Options
+	clock       func() time.Time
+	log         *slog.Logger
+	table       *table
+	incarnation string
+	shared      *ledger.Ledger // nil: none
+	fresh       chan struct{}  // something is in unstarted
 
-	mu     sync.Mutex
-	stores map[plugin.Redis]*store // by configuration: as many as were ever named
+	mu        sync.Mutex                      // guards what follows
+	stores    map[plugin.Redis]*ledger.Ledger // by configuration: as many as were ever named
+	unstarted []*ledger.Ledger
 }
 
 // New makes the counters. It connects to nothing; a URL that cannot be read is an error. The
@@ -61,7 +70,8 @@ func New(o Options) (*Limits, error) {
 		o.MaxKeys = defaultMaxKeys
 	}
 	l := &Limits{
-		clock: o.Clock, log: o.Logger, table: newTable(int64(o.MaxKeys)), stores: map[plugin.Redis]*store{},
+		o: o, clock: o.Clock, log: o.Logger, table: newTable(int64(o.MaxKeys)), incarnation: rand.Text()[:12],
+		fresh: make(chan struct{}, 1), stores: map[plugin.Redis]*ledger.Ledger{},
 	}
 	if l.clock == nil {
 		l.clock = time.Now
@@ -75,9 +85,24 @@ func New(o Options) (*Limits, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the address of the shared store: %w", err)
 		}
-		l.shared = newStore("shared", &redisBackend{client}, l.clock, l.log)
+		l.shared = l.open("shared", client)
 	}
 	return l, nil
+}
+
+// open makes the ledger of a client, for Run to start.
+func (l *Limits) open(name string, client redis.UniversalClient) *ledger.Ledger {
+	o := ledger.Options{
+		Name: name, Client: client, Incarnation: l.incarnation, Wall: l.clock, Log: l.log, Patience: l.o.Patience,
+	}
+	_, o.Cluster = client.(*redis.ClusterClient)
+	s := ledger.New(o)
+	l.unstarted = append(l.unstarted, s)
+	select {
+	case l.fresh <- struct{}{}:
+	default:
+	}
+	return s
 }
 
 // Limiter returns the counters of a rule. All limiters of one rule ID and store count
@@ -92,7 +117,16 @@ func (l *Limits) Limiter(r plugin.Rule) (plugin.Limiter, error) {
 	if s == nil {
 		return &local{table: l.table, clock: l.clock, rule: r}, nil
 	}
-	return newRemote(s, r), nil
+	return s.Limiter(r.ID, &lease.Rule{Windows: r.Windows, Outage: outage(r), ExactUpTo: lease.DefaultExactUpTo}), nil
+}
+
+// outage is what Kong's fault_tolerant means here: what is shared is still limited when its
+// store is away, each gate to its part.
+func outage(r plugin.Rule) lease.Outage {
+	if r.FaultTolerant {
+		return lease.EqualShare
+	}
+	return lease.Closed
 }
 
 func check(r plugin.Rule) error {
@@ -114,7 +148,7 @@ func check(r plugin.Rule) error {
 }
 
 // storeOf returns the rule's store, or nil when it counts in this process.
-func (l *Limits) storeOf(r plugin.Rule) *store {
+func (l *Limits) storeOf(r plugin.Rule) *ledger.Ledger {
 	if r.Redis == nil {
 		return nil
 	}
@@ -122,69 +156,70 @@ func (l *Limits) storeOf(r plugin.Rule) *store {
 		return l.shared
 	}
 	key := *r.Redis
-	key.Timeout = 0 // a bound of each call, not of the connections
+	key.Timeout = 0 // requests wait for less, and connections for Kong's default
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.stores[key]
 	if s == nil {
-		s = newStore(key.Addr, &redisBackend{dial(key)}, l.clock, l.log)
+		s = l.open(key.Addr, dial(key))
 		l.stores[key] = s
 	}
 	return s
 }
 
-// Run lets go of past windows and tries stores that are away, until ctx ends. Then it closes
-// the connections.
+// Run lets go of past windows and runs the shared stores, until ctx ends. Then what is leased
+// goes back and the connections are closed.
 func (l *Limits) Run(ctx context.Context) error {
-	sweep, probe := time.NewTicker(sweepEvery), time.NewTicker(probeEvery)
+	var (
+		wg  sync.WaitGroup
+		mu  sync.Mutex // guards all
+		all error
+	)
+	start := func() {
+		for _, s := range l.unstartedStores() {
+			wg.Go(func() {
+				err := s.Run(ctx)
+				mu.Lock()
+				defer mu.Unlock()
+				all = errors.Join(all, err)
+			})
+		}
+	}
+	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
-	defer probe.Stop()
-	for {
+	for ctx.Err() == nil {
+		start()
 		select {
 		case <-ctx.Done():
-			return l.close()
+		case <-l.fresh:
 		case <-sweep.C:
-			l.sweep()
-		case <-probe.C:
-			l.probe(ctx)
+			l.table.sweep(l.clock())
 		}
 	}
-}
-
-func (l *Limits) sweep() {
-	l.table.sweep(l.clock())
-	for _, s := range l.allStores() {
-		s.sweep()
-	}
-}
-
-func (l *Limits) probe(ctx context.Context) {
-	var wg sync.WaitGroup
-	for _, s := range l.allStores() {
-		wg.Go(func() { s.probe(ctx) })
-	}
+	start() // what was never used is closed as well
 	wg.Wait()
-}
-
-func (l *Limits) close() error {
-	var all error
-	for _, s := range l.allStores() {
-		if err := s.backend.Close(); err != nil {
-			all = errors.Join(all, fmt.Errorf("close store %s: %w", s.name, err))
-		}
-	}
 	return all
 }
 
-func (l *Limits) allStores() []*store {
+func (l *Limits) unstartedStores() []*ledger.Ledger {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	all := make([]*store, 0, len(l.stores)+1)
+	all := l.unstarted
+	l.unstarted = nil
+	return all
+}
+
+// Stats is how the shared stores are, in the order of their names.
+func (l *Limits) Stats() []ledger.Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []ledger.Stats
 	if l.shared != nil {
-		all = append(all, l.shared)
+		all = append(all, l.shared.Stats())
 	}
 	for _, s := range l.stores {
-		all = append(all, s)
+		all = append(all, s.Stats())
 	}
+	slices.SortFunc(all, func(a, b ledger.Stats) int { return cmp.Compare(a.Name, b.Name) })
 	return all
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/sekifuda/sekifuda/dataplane/limits/ledger"
 	"github.com/sekifuda/sekifuda/plugin"
 	"github.com/sekifuda/sekifuda/test/services"
 )
@@ -80,15 +81,15 @@ func TestRedisIsExactOverNodes(t *testing.T) {
 		t.Errorf("admitted %d, want %d", got, limit)
 	}
 	client := connect(t, server)
-	keys, err := client.Keys(context.Background(), "*").Result()
+	keys, err := client.Keys(context.Background(), "*:ratelimit:*").Result()
 	if err != nil || len(keys) != 2 {
 		t.Fatalf("keys = %v, %v, want one for each window", keys, err)
 	}
 	for _, key := range keys {
-		if n, err := client.Get(context.Background(), key).Int64(); err != nil || n != limit {
+		if n, err := client.HGet(context.Background(), key, "g").Int64(); err != nil || n != limit {
 			t.Errorf("%s = %d, %v, want %d: all windows are charged, or none", key, n, err, limit)
 		}
-		if ttl := client.TTL(context.Background(), key).Val(); ttl <= 0 || ttl > 366*24*time.Hour+linger {
+		if ttl := client.TTL(context.Background(), key).Val(); ttl <= 0 || ttl > 366*24*time.Hour+2*time.Minute {
 			t.Errorf("%s lives for %v, want to the end of its window", key, ttl)
 		}
 	}
@@ -166,51 +167,45 @@ func TestADeadRedisCostsNothing(t *testing.T) {
 	closed.Close()
 	for _, addr := range []string{silent.Addr().String(), closed.Addr().String()} {
 		rule := yearly(plugin.Redis{Addr: addr}, 1)
-		rule.Redis.Timeout = 50 * time.Millisecond
 		rule.FaultTolerant = true
-		l := limiter(t, build(t, Options{}), rule)
+		l := limiter(t, build(t, Options{Patience: 20 * time.Millisecond}), rule)
 		start := time.Now()
 		for i := range 1000 {
-			if d := take(t, l, strconv.Itoa(i)); !d.Allowed || d.Counted {
-				t.Fatalf("%s: %+v, want it admitted uncounted", addr, d)
+			if d := take(t, l, strconv.Itoa(i)); !d.Allowed || d.Remaining[1] != 0 {
+				t.Fatalf("%s: %+v, want it admitted as this gate's share", addr, d)
+			}
+			if d := take(t, l, strconv.Itoa(i)); d.Allowed || d.Stop != 1 {
+				t.Fatalf("%s: %+v, want it refused above this gate's share", addr, d)
 			}
 		}
-		// Three timeouts, then none: a second for each request would be 50 s.
+		// Half a second for a connection, then nothing: 20 ms for each request would be 20 s.
 		if spent := time.Since(start); spent > 10*time.Second {
-			t.Errorf("%s: 1000 requests waited %v", addr, spent)
+			t.Errorf("%s: 2000 requests waited %v", addr, spent)
 		}
 	}
 }
 
-func TestRunProbesAndCloses(t *testing.T) {
-	t.Parallel()
-	server := empty(t)
-	all := build(t, Options{})
-	rule := yearly(server, 5)
-	rule.FaultTolerant = true
-	l := limiter(t, all, rule)
-	s := all.storeOf(rule)
-	for range failures {
-		s.breaker.failed(time.Now())
-	}
+// run runs all until the test ends.
+func run(t *testing.T, all *Limits) (stop func() error) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error)
+	done := make(chan error, 1)
 	go func() { done <- all.Run(ctx) }()
-	for deadline := time.Now().Add(10 * time.Second); s.breaker.isOpen(); {
+	stop = sync.OnceValue(func() error {
+		cancel()
+		return <-done
+	})
+	t.Cleanup(func() { _ = stop() })
+	return stop
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !ok(); {
 		if time.Now().After(deadline) {
-			t.Fatal("the probe did not close the breaker")
+			t.Fatalf("%s: not within a minute", what)
 		}
 		time.Sleep(time.Millisecond)
-	}
-	if d := take(t, l, "a"); !d.Counted {
-		t.Errorf("Take = %+v, want it counted", d)
-	}
-	cancel()
-	if err := <-done; err != nil {
-		t.Errorf("Run = %v", err)
-	}
-	if d := take(t, l, "b"); d.Counted {
-		t.Error("a closed client still counts")
 	}
 }
 
@@ -218,44 +213,45 @@ func TestRunProbesAndCloses(t *testing.T) {
 func TestOutage(t *testing.T) {
 	t.Parallel()
 	server := services.NewRedis(t)
-	all := build(t, Options{})
+	all := build(t, Options{Patience: 200 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
 	rule := yearly(read(t, server.URL), 5)
 	strict := limiter(t, all, rule)
-	rule.FaultTolerant = true
+	rule.ID, rule.FaultTolerant = "tolerant", true
 	tolerant := limiter(t, all, rule)
-	if d := take(t, tolerant, "a"); !d.Counted {
+	stop := run(t, all)
+	if d := take(t, tolerant, "a"); !d.Counted || d.Remaining[1] != 4 {
 		t.Fatalf("Take = %+v, want it counted", d)
 	}
 	server.Kill(t)
-	for range 2 * failures {
-		if d := take(t, tolerant, "a"); !d.Allowed || d.Counted {
-			t.Errorf("tolerant: %+v, want it admitted uncounted", d)
+	for i := range 10 {
+		if d := take(t, tolerant, "a"); d.Allowed != (i < 4) || !d.Counted {
+			t.Errorf("tolerant, request %d of the outage: %+v, want what was left admitted", i, d)
 		}
 	}
 	var d plugin.Decision
-	if err := strict.Take(context.Background, "a", 1, &d); err == nil || d.Allowed {
+	if err := strict.Take(context.Background, "a", 1, &d); !errors.Is(err, ledger.ErrAway) || d.Allowed {
 		t.Errorf("strict: %+v, %v, want an error", d, err)
 	}
-	if !all.storeOf(rule).breaker.isOpen() {
-		t.Error("the breaker is closed after failures in a row")
+	if s := all.Stats()[0]; !s.Down || s.Admitted != 4 || s.Outages != 1 {
+		t.Errorf("Stats = %+v, want 4 admitted in an outage", s)
 	}
 	server.Start(t)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- all.Run(ctx) }()
-	for deadline := time.Now().Add(time.Minute); !take(t, tolerant, "a").Counted; {
-		if time.Now().After(deadline) {
-			t.Fatal("Redis is back and not used")
-		}
-		time.Sleep(time.Millisecond)
+	eventually(t, "Redis is used again", func() bool { return !all.Stats()[0].Down })
+	// It came back empty: what was admitted before and meanwhile is asserted.
+	client := connect(t, read(t, server.URL))
+	eventually(t, "the debt is charged", func() bool {
+		keys := client.Keys(context.Background(), "*:tolerant|a:year:*").Val()
+		return len(keys) == 1 && client.HGet(context.Background(), keys[0], "g").Val() == "5"
+	})
+	if d := take(t, tolerant, "a"); d.Allowed {
+		t.Errorf("after the outage: %+v, want it refused", d)
 	}
-	cancel()
-	if err := <-done; err != nil {
+	if err := stop(); err != nil {
 		t.Errorf("Run = %v", err)
 	}
 }
 
-// TestRedisAnswersErrors has a counter that is no number, and a command that is not allowed.
+// TestRedisAnswersErrors has a counter that is no hash.
 func TestRedisAnswersErrors(t *testing.T) {
 	t.Parallel()
 	server := empty(t)
@@ -263,23 +259,22 @@ func TestRedisAnswersErrors(t *testing.T) {
 	all := build(t, Options{Logger: slog.New(slog.DiscardHandler)})
 	l := limiter(t, all, yearly(server, 5))
 	take(t, l, "a")
-	keys, err := client.Keys(ctx, "*").Result()
-	if err != nil {
-		t.Fatal(err)
+	keys, err := client.Keys(ctx, "*:ratelimit:*").Result()
+	if err != nil || len(keys) != 2 {
+		t.Fatal(keys, err)
 	}
 	for _, k := range keys {
 		if err := client.Set(ctx, k, "many", 0).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for range 2 * failures {
+	for range 6 {
 		var d plugin.Decision
-		err := l.Take(context.Background, "a", 1, &d)
-		if !errors.Is(err, errAnswered) || !strings.Contains(err.Error(), "is not a number") {
-			t.Fatalf("Take = %v, want what Redis said", err)
+		if err := l.Take(context.Background, "a", 1, &d); !errors.Is(err, ledger.ErrAway) || d.Allowed {
+			t.Fatalf("Take = %+v, %v, want an error", d, err)
 		}
 	}
-	if d := take(t, l, "b"); !d.Counted {
+	if d := take(t, l, "b"); !d.Counted || !d.Allowed {
 		t.Errorf("another identifier: %+v, want it counted", d)
 	}
 }
@@ -300,17 +295,34 @@ func TestARefusedConnectionCountsAsNoAnswer(t *testing.T) {
 		"no password": read(t, locked.URL), "wrong": wrong, "no such database": far,
 	} {
 		all := build(t, Options{Logger: slog.New(slog.DiscardHandler)})
-		rule := yearly(server, 5)
+		rule := yearly(server, 2)
 		rule.FaultTolerant = true
 		l := limiter(t, all, rule)
-		for range failures {
-			if d := take(t, l, "a"); !d.Allowed || d.Counted {
-				t.Errorf("%s: %+v, want it admitted uncounted", name, d)
+		for i := range 3 {
+			if d := take(t, l, "a"); d.Allowed != (i < 2) {
+				t.Errorf("%s: request %d: %+v, want the share of one gate admitted", name, i, d)
 			}
 		}
-		if !all.storeOf(rule).breaker.isOpen() {
-			t.Errorf("%s: the breaker is closed", name)
+		if !all.Stats()[0].Down {
+			t.Errorf("%s: taken for well", name)
 		}
+	}
+}
+
+// TestAClosedStoreDecidesAlone takes after Run has ended.
+func TestAClosedStoreDecidesAlone(t *testing.T) {
+	t.Parallel()
+	all := build(t, Options{Logger: slog.New(slog.DiscardHandler)})
+	rule := yearly(empty(t), 5)
+	rule.FaultTolerant = true
+	l := limiter(t, all, rule)
+	stop := run(t, all)
+	take(t, l, "a")
+	if err := stop(); err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	if d := take(t, l, "b"); !d.Allowed || !all.Stats()[0].Down {
+		t.Errorf("Take = %+v, want it admitted as this gate's share", d)
 	}
 }
 
@@ -339,38 +351,60 @@ func TestAURLThatCannotBeReadKeepsItsPassword(t *testing.T) {
 	}
 }
 
-func FuzzAnswers(f *testing.F) {
-	f.Add(int64(1), int64(1700000000000), int64(3), 3)
-	f.Add(int64(-1), int64(0), int64(0), 2)
-	f.Add(int64(0), int64(0), int64(0), 0)
-	f.Fuzz(func(t *testing.T, a, b, c int64, n int) {
-		all := []int64{a, b, c, c, c, c, c, c, c}
-		answer := all[:max(0, min(n, len(all)))]
-		ch := charge{windows: make([]span, 1)}
-		if err := ch.read(answer); err == nil && len(answer) != 3 {
-			t.Errorf("read(%v) = nil, want an error", answer)
+func TestARefusalAndALeaseDoNotAllocate(t *testing.T) {
+	server := empty(t)
+	one, many := limiter(t, build(t, Options{}), yearly(server, 1)), limiter(t, build(t, Options{}), yearly(server, 1<<40))
+	for range 2 {
+		take(t, one, "a")
+		take(t, many, "b")
+	}
+	for name, tt := range map[string]struct {
+		l       plugin.Limiter
+		id      string
+		allowed bool
+	}{"refusal": {one, "a", false}, "lease": {many, "b", true}} {
+		var d plugin.Decision
+		n := testing.AllocsPerRun(100, func() { _ = tt.l.Take(context.Background, tt.id, 1, &d) })
+		if n != 0 || d.Allowed != tt.allowed {
+			t.Errorf("%s: Take allocates %v times, %+v, want 0", name, n, d)
+		}
+	}
+}
+
+func BenchmarkTakeRefused(b *testing.B) {
+	l := limiter(b, build(b, Options{}), yearly(empty(b), 1))
+	take(b, l, "a")
+	take(b, l, "a")
+	var d plugin.Decision
+	b.ReportAllocs()
+	for b.Loop() {
+		_ = l.Take(context.Background, "a", 1, &d)
+	}
+}
+
+// BenchmarkTakeLeased is what a request costs that has tokens here, through the limiter.
+func BenchmarkTakeLeased(b *testing.B) {
+	l := limiter(b, build(b, Options{}), yearly(empty(b), 1<<48))
+	take(b, l, "a")
+	b.ReportAllocs()
+	b.RunParallel(func(p *testing.PB) {
+		var d plugin.Decision
+		for p.Next() {
+			if _ = l.Take(context.Background, "a", 1, &d); !d.Allowed {
+				b.Error("refused")
+				return
+			}
 		}
 	})
 }
 
-func BenchmarkTakeRedisRefused(b *testing.B) {
-	c := newClock(dawn)
-	l := newRemote(node(newDesk(c.now), c), shared(1))
-	for range 2 {
-		take(b, l, "a")
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		take(b, l, "a")
-	}
-}
-
 // BenchmarkTakeRedis is what a request costs that must ask, one after another.
 func BenchmarkTakeRedis(b *testing.B) {
-	l := limiter(b, build(b, Options{}), yearly(empty(b), 1<<40))
-	take(b, l, "a")
+	l := limiter(b, build(b, Options{}), yearly(empty(b), 200))
 	b.ReportAllocs()
+	i := 0
 	for b.Loop() {
-		take(b, l, "a")
+		i++
+		take(b, l, strconv.Itoa(i/200))
 	}
 }

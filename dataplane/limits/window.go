@@ -8,8 +8,6 @@ import (
 
 const periods = int(plugin.Year) + 1
 
-var names = [periods]string{"second", "minute", "hour", "day", "month", "year"}
-
 // index numbers the calendar windows of a period in UTC: two times are in one window when
 // their indexes are equal. It fits 32 bits until 2106.
 func index(p plugin.Period, now time.Time) uint32 {
@@ -29,20 +27,4 @@ func index(p plugin.Period, now time.Time) uint32 {
 		return uint32(year*12 + int(month) - 1)
 	}
 	return uint32(year)
-}
-
-// bounds returns the window that now is in: from start up to, not including, end.
-func bounds(p plugin.Period, now time.Time) (start, end time.Time) {
-	now = now.UTC()
-	switch p {
-	case plugin.Month:
-		start = time.Date(now.Year(), now.Month(), 1, 0, 0, 0, 0, time.UTC)
-		return start, start.AddDate(0, 1, 0)
-	case plugin.Year:
-		start = time.Date(now.Year(), 1, 1, 0, 0, 0, 0, time.UTC)
-		return start, start.AddDate(1, 0, 0)
-	}
-	length := [...]time.Duration{time.Second, time.Minute, time.Hour, 24 * time.Hour}[p]
-	start = now.Truncate(length)
-	return start, start.Add(length)
 }

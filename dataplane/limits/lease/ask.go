@@ -6,7 +6,7 @@ import "math"
 func (b *Bucket) ask(now int64, out *Out) {
 	horizon := b.node.horizon(b.rule)
 	d := b.demand.measure(now, b.tok.Load(), horizon)
-	b.demand.peak = d
+	b.demand.peak, b.used = d, now
 	q := b.message(d)
 	q.Wanted = b.wanted
 	q.Target = max(0, int64(math.Ceil(d))-b.tok.Load())

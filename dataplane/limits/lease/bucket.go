@@ -40,6 +40,7 @@ type Bucket struct {
 	expires int64 // of reclaimable tokens
 	idle    int64 // when to look for idle tokens
 	wake    int64 // what Out.Wake said last
+	used    int64 // when last joined or asked
 
 	nextTok int64 // leased for the window after wins[0]
 	nextFor int64 // its start; 0: not asked for
@@ -130,15 +131,26 @@ func (b *Bucket) Stop(left *[MaxWindows]int64) int {
 func (b *Bucket) Quiet(now int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.quiet(now)
+}
+
+func (b *Bucket) quiet(now int64) bool {
 	if b.pending != nil || len(b.waiters) > 0 {
 		return false
 	}
-	t := b.node.Clock.Authority(now)
-	last := len(b.wins) - 1
-	if t >= b.wins[last].end {
+	if b.node.Clock.Authority(now) >= b.wins[len(b.wins)-1].end {
 		return true
 	}
 	return b.tok.Load() == 0 && b.nextTok == 0 && !b.dirty && now >= b.exh.Load()
+}
+
+// Idle reports whether the bucket should be forgotten: it is quiet, and its windows have ended
+// or nobody asked for long. A bucket that is made again is another holder to the authority, so
+// forgetting one that is soon asked for fills the counters with holders.
+func (b *Bucket) Idle(now int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.quiet(now) && (now-b.used > unusedFor || b.node.Clock.Authority(now) >= b.wins[len(b.wins)-1].end)
 }
 
 // WakeAt is when Tick is next of use, or 0.

@@ -4,7 +4,7 @@ package lease
 func (b *Bucket) Join(now int64, w *Waiter, out *Out) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w.Arrived = now
+	w.Arrived, b.used = now, now
 	b.roll(now)
 	if w.N == 0 {
 		b.peek(now, w, out)

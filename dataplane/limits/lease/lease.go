@@ -31,6 +31,11 @@ const (
 	believe = 30 * time.Second
 	// minGrace is the least time that a holder has to answer a recall.
 	minGrace = 50 * time.Millisecond
+	// unusedFor is after what time without requests a bucket is not worth its memory.
+	unusedFor = int64(10 * time.Minute)
+	// retryAway is about how long debts wait between looks whether the authority is back:
+	// every key that was used in an outage looks.
+	retryAway = int64(time.Second)
 	// maxWaiters bounds the requests that wait for one answer; further ones are decided as in
 	// an outage. A gate that has more in flight for one identifier is not helped by waiting.
 	maxWaiters = 1 << 16
@@ -112,6 +117,9 @@ func (n *Node) Down() bool { return n.down.Load() }
 
 // SetFleet says who shares the limits now.
 func (n *Node) SetFleet(f *Fleet) { n.fleet.Store(f) }
+
+// Members is how many share the limits.
+func (n *Node) Members() int { return len(n.fleet.Load().Members) }
 
 func (n *Node) grace() int64 { return max(4*n.RoundTrip(), int64(minGrace)) }
 

@@ -318,6 +318,22 @@ func (b *Bucket) Recall(now, start int64, out *Out) {
 	b.arm(now, out)
 }
 
+// Retire gives back all that is held, for a bucket that is forgotten. It may be used again.
+func (b *Bucket) Retire(now int64, out *Out) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.roll(now)
+	if b.nextTok > 0 {
+		b.dropNext()
+	}
+	if b.giveBack(b.tok.Load()) {
+		b.dirty = true
+	}
+	if b.dirty && b.pending == nil && !b.isAway(now) {
+		b.report(now, out)
+	}
+}
+
 // dropNext gives back what is held for the window after this one.
 func (b *Bucket) dropNext() {
 	for i := range b.wins {

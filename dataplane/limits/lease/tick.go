@@ -96,7 +96,10 @@ func (b *Bucket) arm(now int64, out *Out) {
 	if len(b.waiters) > 0 && b.parked && b.pending == nil {
 		at = min(at, b.poll)
 	}
-	if b.dirty && b.pending == nil || away && len(b.waiters) > 0 {
+	switch {
+	case away && (b.dirty || len(b.waiters) > 0):
+		at = min(at, now+retryAway+int64(hash(b.holder, 0)%uint64(retryAway)))
+	case b.dirty && b.pending == nil:
 		at = min(at, now+b.node.horizon(b.rule)/4)
 	}
 	if !away && b.nextWanted() {

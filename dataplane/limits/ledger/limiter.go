@@ -1,0 +1,155 @@
+package ledger
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sekifuda/sekifuda/dataplane/limits/lease"
+	"github.com/sekifuda/sekifuda/plugin"
+)
+
+// maxIdentifier is the longest identifier that is kept as it is, here and in Redis: it may be
+// a header line of 64 KiB.
+const maxIdentifier = 200
+
+// ErrAway says that Redis does not answer and that the rule admits nothing meanwhile.
+var ErrAway = errors.New("the store of shared limits does not answer")
+
+// Limiter is a rule that is counted in a Ledger.
+type Limiter struct {
+	ledger *Ledger
+	table  *table
+}
+
+var _ plugin.Limiter = (*Limiter)(nil)
+
+// Limiter returns the counters of a rule. All limiters of one ID count together.
+func (l *Ledger) Limiter(id string, r *lease.Rule) *Limiter {
+	t := &table{ledger: l, rule: r, name: ruleName.Replace(id), seed: maphash.MakeSeed()}
+	return &Limiter{l, t}
+}
+
+// ruleName keeps what ends a rule's name in keys out of it.
+var ruleName = strings.NewReplacer("%", "%25", "|", "%7C")
+
+// Take implements plugin.Limiter: nothing waits, and nothing is allocated, for who has tokens
+// here or is known to have none left anywhere.
+func (l *Limiter) Take(ctx func() context.Context, identifier string, n int64, d *plugin.Decision) error {
+	if n < 0 {
+		return fmt.Errorf("take %d of rule %s: not a number of requests", n, l.table.name)
+	}
+	if len(identifier) > maxIdentifier {
+		sum := sha256.Sum256([]byte(identifier))
+		identifier = "sha256-" + hex.EncodeToString(sum[:])
+	}
+	e, now := l.table.get(identifier), l.ledger.o.Now()
+	d.Counted = true
+	v, refill := lease.Undecided, false
+	if n > 0 {
+		v, refill = e.Take(now, n)
+	}
+	switch v {
+	case lease.Admit:
+		d.Allowed = true
+		e.Left(&d.Remaining)
+		if refill {
+			e.refill(now)
+		}
+	case lease.Refuse:
+		d.Allowed = false
+		d.Stop = e.Stop(&d.Remaining)
+	default:
+		return l.join(ctx, e, n, d)
+	}
+	d.Now = l.ledger.time(now)
+	return nil
+}
+
+func (l *Ledger) time(now int64) time.Time { return time.Unix(0, l.node.Clock.Authority(now)) }
+
+func (e *entry) refill(now int64) {
+	var out lease.Out
+	e.Refill(now, &out)
+	e.do(&out)
+}
+
+var waiters = sync.Pool{New: func() any { return &lease.Waiter{Ready: make(chan struct{}, 1)} }}
+
+// join waits for the bucket to decide.
+func (l *Limiter) join(ctx func() context.Context, e *entry, n int64, d *plugin.Decision) error {
+	if !l.ledger.node.Clock.Synced() {
+		l.ledger.sync()
+	}
+	now := l.ledger.o.Now()
+	if l.ledger.node.Down() {
+		l.ledger.probe(now)
+	}
+	w := waiters.Get().(*lease.Waiter)
+	*w = lease.Waiter{Ready: w.Ready, N: n}
+	var out lease.Out
+	e.Join(now, w, &out)
+	e.do(&out)
+	if err := wait(ctx, e, w); err != nil {
+		d.Allowed, d.Counted, d.Now = false, false, l.ledger.time(now)
+		return fmt.Errorf("count rule %s: %w", l.table.name, err)
+	}
+	err := l.decide(w, d)
+	waiters.Put(w)
+	return err
+}
+
+func wait(ctx func() context.Context, e *entry, w *lease.Waiter) error {
+	select {
+	case <-w.Ready:
+		return nil
+	default:
+	}
+	c := ctx()
+	select {
+	case <-w.Ready:
+	case <-c.Done():
+		if e.Leave(w) {
+			return c.Err()
+		}
+		<-w.Ready
+	}
+	return nil
+}
+
+func (l *Limiter) decide(w *lease.Waiter, d *plugin.Decision) error {
+	d.Now = l.when(w)
+	d.Allowed, d.Stop, d.Remaining = w.Verdict == lease.Admit, w.Stop, w.Left
+	if !w.Outage {
+		return nil
+	}
+	s := &l.ledger.stats
+	if d.Allowed {
+		s.admitted.Add(1)
+		d.Counted = l.table.rule.Outage != lease.Open // what is let through uncounted has nothing to tell
+		return nil
+	}
+	s.refused.Add(1)
+	if w.Verdict == lease.Fault {
+		d.Counted = false
+		return fmt.Errorf("count rule %s: %w", l.table.name, ErrAway)
+	}
+	return nil
+}
+
+// when is the time of a decision, in the window that it was charged to: an answer may come
+// when that has ended.
+func (l *Limiter) when(w *lease.Waiter) time.Time {
+	now := l.ledger.time(l.ledger.o.Now())
+	_, end := lease.Bounds(l.table.rule.Windows[0].Period, time.Unix(0, w.Window))
+	if !now.Before(end) && w.Verdict == lease.Admit {
+		return end.Add(-1)
+	}
+	return now
+}
