@@ -30,7 +30,7 @@ func runFleet(gates int, o orders, begin time.Time) (*report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	total := &report{Charged: map[int64]tally{}, Came: map[int64]tally{}, Latencies: make([]int64, latencyBuckets)}
+	total := newReport()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Until(begin)+o.For+time.Minute)
 	defer cancel()
 	var (

@@ -30,6 +30,8 @@ type orders struct {
 	For      time.Duration
 	Patience time.Duration
 	Keys     int // identifiers, in turn; 0: one
+	// WatchFrom and WatchTo say of when latencies are reported on their own.
+	WatchFrom, WatchTo time.Duration
 }
 
 // report is what a gate saw. Windows are of the rule's shortest period, by Unix second.
@@ -37,10 +39,18 @@ type report struct {
 	// Charged is by the window that the limiter says, Came by this machine's clock.
 	Charged, Came map[int64]tally
 	Latencies     []int64 // of each bucket, as bucketOf
+	Watched       []int64 // of that, from WatchFrom to WatchTo
 	Asks          uint64
 	InOutage      uint64
 	Errors        int64
 	Requests      int64
+}
+
+func newReport() *report {
+	return &report{
+		Charged: map[int64]tally{}, Came: map[int64]tally{},
+		Latencies: make([]int64, latencyBuckets), Watched: make([]int64, latencyBuckets),
+	}
 }
 
 type tally struct{ Offered, Admitted int64 }
@@ -85,7 +95,7 @@ func beGate(text string, out io.Writer) error {
 }
 
 func drive(ctx context.Context, l plugin.Limiter, o *orders) *report {
-	total := &report{Charged: map[int64]tally{}, Came: map[int64]tally{}, Latencies: make([]int64, latencyBuckets)}
+	total := newReport()
 	var mu sync.Mutex // guards total
 	var wg sync.WaitGroup
 	for i := range drivers {
@@ -102,7 +112,7 @@ func drive(ctx context.Context, l plugin.Limiter, o *orders) *report {
 
 // driveOne sends requests at times of a schedule; it catches up when one took long.
 func driveOne(ctx context.Context, l plugin.Limiter, o *orders, i int) *report {
-	r := &report{Charged: map[int64]tally{}, Came: map[int64]tally{}, Latencies: make([]int64, latencyBuckets)}
+	r := newReport()
 	step := float64(drivers) / o.Rate * 1e9
 	pause(ctx, time.Until(o.Begin)+time.Duration(step*float64(i)/drivers))
 	start := time.Now()
@@ -137,6 +147,9 @@ func (r *report) take(l plugin.Limiter, o *orders, id string) {
 	took := time.Since(came)
 	r.Requests++
 	r.Latencies[bucketOf(took)]++
+	if at := came.Sub(o.Begin); at >= o.WatchFrom && at < o.WatchTo {
+		r.Watched[bucketOf(took)]++
+	}
 	if err != nil {
 		r.Errors++
 		if !errors.Is(err, context.Canceled) {
@@ -164,6 +177,7 @@ func (r *report) add(x *report) {
 	}
 	for i, n := range x.Latencies {
 		r.Latencies[i] += n
+		r.Watched[i] += x.Watched[i]
 	}
 	r.Asks += x.Asks
 	r.InOutage += x.InOutage
