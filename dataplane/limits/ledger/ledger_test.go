@@ -1,0 +1,323 @@
+//go:build unix
+
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/sekifuda/sekifuda/dataplane/limits/lease"
+	"github.com/sekifuda/sekifuda/plugin"
+	"github.com/sekifuda/sekifuda/test/services"
+)
+
+var boots atomic.Int64
+
+// open makes a gate's ledger that runs until the test ends. A busy machine is no outage.
+func open(t testing.TB, url string, change func(*Options)) *Ledger {
+	t.Helper()
+	o := Options{
+		Name: "test", Client: client(t, url), Incarnation: "gate" + strconv.FormatInt(boots.Add(1), 10),
+		Log: slog.New(slog.DiscardHandler), Patience: 5 * time.Second, Timeout: 10 * time.Second,
+	}
+	if change != nil {
+		change(&o)
+	}
+	l := New(o)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- l.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return l
+}
+
+func rule(p plugin.Period, limit int64) *lease.Rule {
+	return &lease.Rule{Windows: []plugin.Window{{Period: p, Limit: limit}}, ExactUpTo: lease.DefaultExactUpTo}
+}
+
+func take(t testing.TB, l *Limiter, id string, n int64) plugin.Decision {
+	t.Helper()
+	var d plugin.Decision
+	if err := l.Take(context.Background, id, n, &d); err != nil {
+		t.Fatalf("Take(%q, %d): %v", id, n, err)
+	}
+	return d
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !ok(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within 30 s", what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// TestWhatLiesIdleIsRecalled has one gate hold most of a limit that another wants.
+func TestWhatLiesIdleIsRecalled(t *testing.T) {
+	t.Parallel()
+	url := services.Redis(t)
+	const limit = 1000
+	one, two := open(t, url, nil), open(t, url, nil)
+	a, b := one.Limiter("r", rule(plugin.Year, limit)), two.Limiter("r", rule(plugin.Year, limit))
+	c := client(t, url)
+	eventually(t, "both gates hear", func() bool {
+		return c.PubSubNumSub(context.Background(), channel).Val()[channel] == 2
+	})
+	if d := take(t, a, "k", 1); !d.Allowed {
+		t.Fatalf("Take = %+v", d)
+	}
+	if held := a.table.get("k").Held(); held < 10 {
+		t.Fatalf("the first gate holds %d, want some ahead", held)
+	}
+	admitted := int64(1)
+	for range limit + 50 {
+		if take(t, b, "k", 1).Allowed {
+			admitted++
+		}
+	}
+	if admitted != limit {
+		t.Errorf("admitted %d, want %d: what the first gate held is given back", admitted, limit)
+	}
+	if d := take(t, a, "k", 1); d.Allowed {
+		t.Errorf("the first gate admits %+v after the limit", d)
+	}
+}
+
+// TestAGateThatLeavesGivesBack ends a ledger that holds tokens.
+func TestAGateThatLeavesGivesBack(t *testing.T) {
+	t.Parallel()
+	url := services.Redis(t)
+	l := New(Options{Name: "test", Client: client(t, url), Incarnation: "leaver", Patience: 5 * time.Second})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- l.Run(ctx) }()
+	a := l.Limiter("r", rule(plugin.Year, 1e6))
+	take(t, a, "k", 1)
+	if a.table.get("k").Held() == 0 {
+		t.Fatal("nothing is held")
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatalf("Run = %v", err)
+	}
+	c := client(t, url)
+	keys := c.Keys(context.Background(), "*r|k*").Val()
+	if len(keys) != 1 || c.HGet(context.Background(), keys[0], "g").Val() != "1" {
+		t.Errorf("%v = %v, want only what was used charged", keys, c.HGetAll(context.Background(), keys[0]).Val())
+	}
+	if n := c.ZCard(context.Background(), fleetKey).Val(); n != 0 {
+		t.Errorf("%d gates are listed, want none", n)
+	}
+}
+
+// TestAChangedLimitActsOnTheCountsThatAreThere has a limiter of another limit take over, as
+// after a PATCH.
+func TestAChangedLimitActsOnTheCountsThatAreThere(t *testing.T) {
+	t.Parallel()
+	l := open(t, services.Redis(t), nil)
+	old := l.Limiter("r", rule(plugin.Year, 3))
+	for i := range 4 {
+		if d := take(t, old, "k", 1); d.Allowed != (i < 3) {
+			t.Fatalf("request %d: %+v", i, d)
+		}
+	}
+	if d := take(t, l.Limiter("r", rule(plugin.Year, 5)), "k", 1); !d.Allowed || d.Remaining[0] != 1 {
+		t.Errorf("after the limit rose to 5: %+v, want 1 left", d)
+	}
+	if d := take(t, l.Limiter("r", rule(plugin.Year, 2)), "k", 1); d.Allowed || d.Remaining[0] != 0 {
+		t.Errorf("after the limit fell to 2: %+v, want it refused", d)
+	}
+	if d := take(t, l.Limiter("r", rule(plugin.Year, 1000)), "k", 1); !d.Allowed {
+		t.Errorf("after the limit rose to 1000, which is leased ahead: %+v, want it admitted", d)
+	}
+}
+
+func TestSeveralAtOnceAndNone(t *testing.T) {
+	t.Parallel()
+	l := open(t, services.Redis(t), nil).Limiter("r", rule(plugin.Year, 10))
+	steps := []struct {
+		n, left int64
+		allowed bool
+	}{{0, 10, true}, {7, 3, true}, {4, 3, false}, {0, 3, true}, {3, 0, true}, {1, 0, false}, {0, 0, true}}
+	for i, s := range steps {
+		if d := take(t, l, "k", s.n); d.Allowed != s.allowed || d.Remaining[0] != s.left || !d.Counted {
+			t.Errorf("step %d: take %d = %+v, want %v with %d left", i, s.n, d, s.allowed, s.left)
+		}
+	}
+	var d plugin.Decision
+	if err := l.Take(context.Background, "k", -1, &d); err == nil {
+		t.Error("Take(-1) = nil, want an error")
+	}
+}
+
+// TestLimitsAtTheirEnds has limits of nothing, of one and of 10^12, in windows from a second
+// to a year, and identifiers that are empty, huge and hostile.
+func TestLimitsAtTheirEnds(t *testing.T) {
+	t.Parallel()
+	l := open(t, services.Redis(t), nil)
+	ids := []string{"", strings.Repeat("x", 1<<20), "a|b:{c}\r\n\x00", "*", "seki:{rl1}:r|k:year:1"}
+	for p := plugin.Second; p <= plugin.Year; p++ {
+		for _, limit := range []int64{0, 1, 1e12} {
+			lim := l.Limiter(fmt.Sprint("r|%", limit), rule(p, limit))
+			for _, id := range ids {
+				// A short window may end between the two.
+				first, again := take(t, lim, id, 1), take(t, lim, id, 1)
+				if first.Allowed != (limit > 0) || again.Allowed != (limit > 1) && p > plugin.Minute {
+					t.Errorf("%d of %s, identifier of %d bytes: %+v, %+v", limit, periods[p], len(id), first, again)
+				}
+			}
+		}
+	}
+}
+
+// TestManyQuestionsGoInOneCall asks of many identifiers at once.
+func TestManyQuestionsGoInOneCall(t *testing.T) {
+	t.Parallel()
+	l := open(t, services.Redis(t), nil)
+	lim := l.Limiter("r", rule(plugin.Year, 100))
+	take(t, lim, "first", 1)
+	const n = 3000
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			var d plugin.Decision
+			if err := lim.Take(context.Background, strconv.Itoa(i), 1, &d); err != nil || !d.Allowed || d.Remaining[0] != 99 {
+				t.Errorf("Take(%d) = %+v, %v", i, d, err)
+			}
+		})
+	}
+	wg.Wait()
+	s := l.Stats()
+	if s.Asks != n+1 || s.Calls > n/4 {
+		t.Errorf("%d questions in %d calls, want %d in a fraction of the calls", s.Asks, s.Calls, n+1)
+	}
+}
+
+// TestAClientThatGoesAwayStopsWaiting gives up while Redis does not answer.
+func TestAClientThatGoesAwayStopsWaiting(t *testing.T) {
+	t.Parallel()
+	url := services.NewRedis(t).URL
+	l := open(t, url, nil)
+	lim := l.Limiter("r", rule(plugin.Year, 10))
+	take(t, lim, "k", 1)
+	c := client(t, url)
+	if err := c.Do(context.Background(), "CLIENT", "PAUSE", "3000", "ALL").Err(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	var d plugin.Decision
+	if err := lim.Take(func() context.Context { return ctx }, "k", 1, &d); err == nil || d.Allowed {
+		t.Errorf("Take = %+v, %v, want the client's error", d, err)
+	}
+	if l.Down() {
+		t.Error("the store is blamed")
+	}
+}
+
+// TestGatesLearnOfOneAnother waits for heartbeats.
+func TestGatesLearnOfOneAnother(t *testing.T) {
+	t.Parallel()
+	url := services.Redis(t)
+	all := []*Ledger{open(t, url, nil), open(t, url, nil), open(t, url, nil)}
+	for i, l := range all {
+		take(t, l.Limiter("r", rule(plugin.Year, 10)), strconv.Itoa(i), 1)
+	}
+	for i, l := range all {
+		eventually(t, fmt.Sprintf("gate %d knows three", i), func() bool { return l.Stats().Gates == 3 })
+	}
+}
+
+// TestIdentifiersAreBounded asks of more than there may be: what is forgotten is counted
+// still.
+func TestIdentifiersAreBounded(t *testing.T) {
+	t.Parallel()
+	const most = 500
+	url := services.Redis(t)
+	l := open(t, url, func(o *Options) { o.MaxKeys = most })
+	lim := l.Limiter("r", rule(plugin.Year, 2000))
+	for round := range 2 {
+		for i := range 4 * most {
+			if d := take(t, lim, strconv.Itoa(i), 1); !d.Allowed {
+				t.Fatalf("round %d: identifier %d: %+v", round, i, d)
+			}
+		}
+	}
+	// A shard that has nothing to forget may have one more.
+	if n := l.Stats().Keys; n > most+shards {
+		t.Errorf("%d identifiers are known, want at most %d", n, most)
+	}
+	c := client(t, url)
+	eventually(t, "what was held is given back", func() bool {
+		n, keys := 0, c.Keys(context.Background(), "*r|*").Val()
+		for _, k := range keys {
+			if c.HGet(context.Background(), k, "g").Val() == "2" {
+				n++
+			}
+		}
+		return len(keys) == 4*most && n >= 3*most
+	})
+}
+
+// TestAMillionIdentifiersAllocateWithinBounds measures what one takes here, without Redis.
+func TestAMillionIdentifiersAllocateWithinBounds(t *testing.T) {
+	if testing.Short() || raceDetector {
+		t.Skip("measures memory, which -short and the race detector do not leave as it is")
+	}
+	c := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, DialerRetries: 1})
+	l := New(Options{Name: "test", Client: c, Incarnation: "m", Log: slog.New(slog.DiscardHandler), Patience: time.Millisecond})
+	lim := l.Limiter("r", rule(plugin.Year, 100))
+	before := heap()
+	const n = 1_000_000
+	for i := range n {
+		lim.table.get("identifier-" + strconv.Itoa(i))
+	}
+	per := (heap() - before) / n
+	t.Logf("%d bytes for each identifier", per)
+	if per > 700 || l.Stats().Keys != n {
+		t.Errorf("%d identifiers take %d bytes each, want at most 700", l.Stats().Keys, per)
+	}
+	runtime.KeepAlive(lim)
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// TestAReadOnlyReplicaCountsAsAway has a Redis that refuses to write.
+func TestAReadOnlyReplicaCountsAsAway(t *testing.T) {
+	t.Parallel()
+	url := services.NewRedis(t).URL
+	c := client(t, url)
+	if err := c.Do(context.Background(), "REPLICAOF", "127.0.0.1", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	l := open(t, url, nil)
+	lim := l.Limiter("r", rule(plugin.Year, 3))
+	for i := range 5 {
+		if d := take(t, lim, "k", 1); d.Allowed != (i < 3) {
+			t.Errorf("request %d: %+v, want the share of one gate", i, d)
+		}
+	}
+	if s := l.Stats(); s.Admitted != 3 || s.Outages == 0 {
+		t.Errorf("Stats = %+v, want 3 admitted in outages", s)
+	}
+}
