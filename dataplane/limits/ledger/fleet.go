@@ -75,7 +75,7 @@ func (l *Ledger) leaveFleet(ctx context.Context) error {
 // hear takes recalls until ctx ends. The library connects again when it must; what is missed
 // meanwhile costs at most what is held, which counts as lost after a grace.
 func (l *Ledger) hear(ctx context.Context) {
-	sub := l.o.Client.Subscribe(ctx, channel)
+	sub := l.o.Client.Subscribe(ctx, l.channel)
 	defer sub.Close()
 	messages := sub.Channel(redis.WithChannelSize(1024))
 	for {

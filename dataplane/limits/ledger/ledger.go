@@ -52,11 +52,12 @@ type Options struct {
 // limits to be recalled near their end, shared by the number of gates in outages, and for
 // what is held to go back at the end of the process.
 type Ledger struct {
-	o      Options
-	node   *lease.Node
-	queue  queue
-	health health
-	syncMu sync.Mutex // held while the clock is read for the first time
+	o       Options
+	channel string
+	node    *lease.Node
+	queue   queue
+	health  health
+	syncMu  sync.Mutex // held while the clock is read for the first time
 
 	mu     sync.Mutex // guards tables
 	tables map[string][]*table
@@ -102,7 +103,7 @@ func New(o Options) *Ledger {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	return &Ledger{o: o, node: lease.NewNode(o.Incarnation), tables: map[string][]*table{}}
+	return &Ledger{o: o, channel: channelOf(o.Client), node: lease.NewNode(o.Incarnation), tables: map[string][]*table{}}
 }
 
 // Run hears recalls, tells other gates of this one, tries a Redis that is away and forgets

@@ -76,7 +76,7 @@ func TestWhatLiesIdleIsRecalled(t *testing.T) {
 	a, b := one.Limiter("r", rule(plugin.Year, limit)), two.Limiter("r", rule(plugin.Year, limit))
 	c := client(t, url)
 	eventually(t, "both gates hear", func() bool {
-		return c.PubSubNumSub(context.Background(), channel).Val()[channel] == 2
+		return c.PubSubNumSub(context.Background(), one.channel).Val()[one.channel] == 2
 	})
 	if d := take(t, a, "k", 1); !d.Allowed {
 		t.Fatalf("Take = %+v", d)

@@ -160,7 +160,7 @@ func (l *Ledger) carry(t *trip) {
 	for i := range t.items {
 		asks[i] = t.items[i].ask
 	}
-	err := call(ctx, l.o.Client, acquire, asks, t.answers)
+	err := call(ctx, l.o.Client, acquire, l.channel, asks, t.answers)
 	received := l.o.Now()
 	if !t.decided.CompareAndSwap(false, true) {
 		if err == nil && time.Duration(received-t.sent) < 5*l.patience() {

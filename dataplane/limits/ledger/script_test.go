@@ -90,7 +90,7 @@ func TestScriptIsTheModel(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	c := client(t, services.Redis(t))
-	sub := c.Subscribe(ctx, channel)
+	sub := c.Subscribe(ctx, channelOf(c))
 	defer sub.Close()
 	if _, err := sub.Receive(ctx); err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func TestScriptIsTheModel(t *testing.T) {
 				qs[i] = question(g, now, seqs)
 				want[i] = model.Serve(now, qs[i])
 			}
-			if err := call(ctx, scripter, timed, qs, got); err != nil {
+			if err := call(ctx, scripter, timed, channelOf(c), qs, got); err != nil {
 				t.Fatalf("seed %d: %v", seed, err)
 			}
 			if !reflect.DeepEqual(got, want) {
@@ -174,7 +174,7 @@ func TestKeysExpireAfterTheirWindow(t *testing.T) {
 	c := client(t, services.Redis(t))
 	got := make([]lease.Answer, 1)
 	q := ask("rule|a:b{c}", 1<<53)
-	if err := call(ctx, c, acquire, []*lease.Ask{q}, got); err != nil || got[0].Grant != 1 || got[0].Views[0].Left != 1<<53-1 {
+	if err := call(ctx, c, acquire, channelOf(c), []*lease.Ask{q}, got); err != nil || got[0].Grant != 1 || got[0].Views[0].Left != 1<<53-1 {
 		t.Fatalf("call = %+v, %v, want one granted of 2^53", got, err)
 	}
 	name := slotName(q.Key, plugin.Month, q.Claims[0].Start)
@@ -205,7 +205,7 @@ func TestAKeyOfAnotherTypeBreaksOnlyItself(t *testing.T) {
 		}
 	}
 	got := make([]lease.Answer, 4)
-	if err := call(ctx, c, acquire, qs, got); err != nil {
+	if err := call(ctx, c, acquire, channelOf(c), qs, got); err != nil {
 		t.Fatal(err)
 	}
 	for i, want := range []lease.Status{lease.Broken, lease.Granted, lease.Broken, lease.Broken} {
@@ -225,7 +225,7 @@ func TestScriptMemory(t *testing.T) {
 	for i := range 8 {
 		q = ask("r|k", 1000)
 		q.Holder = fmt.Sprintf("%016x.%x", i*0x1234567, i)
-		if err := call(ctx, c, acquire, []*lease.Ask{q}, got); err != nil {
+		if err := call(ctx, c, acquire, channelOf(c), []*lease.Ask{q}, got); err != nil {
 			t.Fatal(err)
 		}
 		used, err := c.MemoryUsage(ctx, slotName(q.Key, plugin.Month, q.Claims[0].Start)).Result()

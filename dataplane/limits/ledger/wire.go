@@ -14,8 +14,7 @@ import (
 )
 
 const (
-	prefix  = "seki:"
-	channel = prefix + "recall"
+	prefix = "seki:"
 	// tags is how many hash tags identifiers are spread over. All keys of one call must be in
 	// one slot of a cluster, so fewer tags mean fuller calls and more tags a more even
 	// spread; this is some for each master of a common cluster.
@@ -28,6 +27,15 @@ var acquireText string
 var acquire = redis.NewScript(acquireText)
 
 var periods = [lease.MaxWindows]string{"second", "minute", "hour", "day", "month", "year"}
+
+// channelOf is where recalls are heard. Channels are of a whole server and keys of a database.
+func channelOf(client redis.UniversalClient) string {
+	db := 0
+	if c, ok := client.(*redis.Client); ok {
+		db = c.Options().DB
+	}
+	return prefix + "recall:" + strconv.Itoa(db)
+}
 
 // tagOf is the hash tag of a key of package lease.
 func tagOf(key string) int {
@@ -81,7 +89,7 @@ func readSlot(name string) (s lease.Slot, ok bool) {
 }
 
 // call asks all of qs in one script call and fills in answers, which has room for each.
-func call(ctx context.Context, client redis.Scripter, script *redis.Script, qs []*lease.Ask, answers []lease.Answer) error {
+func call(ctx context.Context, client redis.Scripter, script *redis.Script, channel string, qs []*lease.Ask, answers []lease.Answer) error {
 	keys := make([]string, 0, len(qs))
 	args := make([]any, 0, 1+16*len(qs))
 	args = append(args, channel)
