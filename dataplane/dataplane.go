@@ -96,7 +96,7 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 	}); err != nil {
 		return nil, err
 	}
-	d.metrics = telemetry.New(telemetry.Options{NodeID: o.NodeID, Version: o.Version, Counts: d.traffic})
+	d.metrics = telemetry.New(telemetry.Options{NodeID: o.NodeID, Version: o.Version, Counts: d.traffic, Stores: d.stores})
 	d.compiler = &graph.Compiler{Plugins: o.Plugins, Now: o.Now, Host: d.host}
 	hostname, err := os.Hostname()
 	if err != nil {

@@ -35,3 +35,14 @@ func (d *DataPlane) traffic() telemetry.Traffic {
 		Active: c.Active, Reading: c.Reading, Writing: c.Writing, Waiting: c.Waiting,
 	}
 }
+
+// stores introduces the stores of shared limits to the metrics.
+func (d *DataPlane) stores() (all []telemetry.Store) {
+	for _, s := range d.limits.Stats() {
+		all = append(all, telemetry.Store{
+			Name: s.Name, Down: s.Down, Keys: s.Keys, Calls: s.Calls, Asks: s.Asks,
+			Admitted: s.Admitted, Refused: s.Refused, Outages: s.Outages, Gates: s.Gates,
+		})
+	}
+	return all
+}

@@ -32,6 +32,7 @@ func (m *Metrics) appendNode(b []byte) []byte {
 	b = line(b, "kong_node_info", node+`,version="`+kongVersion+`"`, 1)
 	b = head(b, "sekifuda_build_info", "gauge", "The node and its own version; always 1.")
 	b = line(b, "sekifuda_build_info", node+`,version="`+escape(m.options.Version)+`",go="`+runtime.Version()+`"`, 1)
+	b = m.appendStores(b)
 	return appendProcess(b, node)
 }
 

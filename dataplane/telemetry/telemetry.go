@@ -18,7 +18,7 @@ import (
 const defaultSeries = 100_000
 
 // Options say what the node exports besides traffic. Functions are called at each scrape,
-// also by two at once; without Counts its series are zero, without Targets there are none, and
+// also by two at once; without Counts its series are zero, without Targets and Stores there are none, and
 // without Store it is reachable.
 type Options struct {
 	NodeID    string
@@ -26,6 +26,7 @@ type Options struct {
 	Counts    func() Traffic
 	Targets   func() []Target
 	Store     func() bool // whether the node's source of configuration answers
+	Stores    func() []Store
 	MaxSeries int         // 0: a hundred thousand
 	Logger    *slog.Logger
 }
