@@ -98,10 +98,10 @@ func (w *world) cut(gate int) bool {
 }
 
 // send carries a message from a gate to the server, which executes it when it is done with
-// what came before. Messages may be lost or arrive twice.
-func (w *world) send(gate int, execute func()) {
+// what came before. Messages may be lost or arrive twice. It reports whether any arrives.
+func (w *world) send(gate int, execute func()) bool {
 	if w.cut(gate) {
-		return
+		return false
 	}
 	w.calls++
 	copies := 1
@@ -118,6 +118,7 @@ func (w *world) send(gate int, execute func()) {
 			w.at(w.free, execute)
 		})
 	}
+	return copies > 0
 }
 
 // back carries a message from the server to a gate.
@@ -131,18 +132,14 @@ func (w *world) back(gate int, arrive func()) {
 	}
 }
 
-// call is a question that is answered or times out, as those of limiters without leases.
+// call is a question that is answered, or gives up when the server is away, as those of
+// limiters without leases. To their advantage they wait for a server that is only busy.
 func (w *world) call(gate int, execute func(), answer func(ok bool)) {
-	open := true
-	reply := func(ok bool) {
-		if open {
-			open = false
-			answer(ok)
-		}
-	}
-	w.at(w.now+timeout+w.load.RoundTrip, func() { reply(false) })
-	w.send(gate, func() {
+	sent := w.send(gate, func() {
 		execute()
-		w.back(gate, func() { reply(true) })
+		w.at(w.now+w.leg(), func() { answer(true) })
 	})
+	if !sent {
+		w.at(w.now+timeout+w.load.RoundTrip, func() { answer(false) })
+	}
 }
