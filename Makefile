@@ -10,7 +10,7 @@ BUF     := $(GO) tool -modfile=tools.mod buf
 LINT    := $(GO) tool -modfile=tools.mod staticcheck
 ARGS    ?=
 
-.PHONY: help run build dev test check lint generate bench fuzz parity clean tidy
+.PHONY: help run build dev test check lint generate bench fuzz limits parity clean tidy
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -51,6 +51,11 @@ bench: ## CPU per proxied request beside nginx and net/http, in one run
 
 fuzz: ## every fuzz target for a while (FUZZTIME=20s)
 	@test/fuzz.sh
+
+limits: ## ways to limit side by side in the simulator, then ten gates on real Redis servers
+	@test/setup.sh
+	$(GO) run ./test/limits $(ARGS)
+	SEKI_LIMITS_FULL=1 $(GO) test -count=1 -v ./test/limits
 
 parity: ## replay Kong's recorded answers
 	@test/setup.sh

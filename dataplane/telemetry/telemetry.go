@@ -27,7 +27,7 @@ type Options struct {
 	Targets   func() []Target
 	Store     func() bool // whether the node's source of configuration answers
 	Stores    func() []Store
-	MaxSeries int         // 0: a hundred thousand
+	MaxSeries int // 0: a hundred thousand
 	Logger    *slog.Logger
 }
 

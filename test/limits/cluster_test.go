@@ -116,6 +116,9 @@ func TestClusterIsExact(t *testing.T) {
 
 // TestFailover kills a master that a sentinel watches: a replica takes its place.
 func TestFailover(t *testing.T) {
+	if !full() {
+		t.Skip("run by make limits")
+	}
 	ctx := context.Background()
 	master := startRedis(t)
 	replica := startRedis(t, "--replicaof", "127.0.0.1", fmt.Sprint(master), "--repl-diskless-sync-delay", "0")
