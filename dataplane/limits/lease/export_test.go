@@ -25,3 +25,8 @@ func (b *Bucket) TakeThenUndo(now int64, between func()) bool {
 	b.tok.Add(1)
 	return false
 }
+
+// LeaseWithoutReserve is Lease with the mistake of granting the whole burst ahead.
+func (t *Theoretical) LeaseWithoutReserve(now int64, p *Pace, wanted, target int64) (grant, wait int64) {
+	return t.lease(now, p, wanted, target, false)
+}
