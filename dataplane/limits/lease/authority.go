@@ -46,6 +46,7 @@ type counter struct {
 	demand  int64
 	holders int64
 	census  int64
+	back    bool // an operator set it back
 	of      map[string]*holder
 }
 
@@ -99,6 +100,14 @@ func (a *Authority) Charged(s Slot) int64 {
 // Lose forgets everything, as a FLUSHALL does.
 func (a *Authority) Lose() { a.counters = nil }
 
+// Reset sets a slot back: nothing counts as used. Holders that come with their claims are
+// charged only for what they hold.
+func (a *Authority) Reset(s Slot, now int64) {
+	if a.counters[s] != nil {
+		a.counters[s] = &counter{census: now, back: true, of: map[string]*holder{}}
+	}
+}
+
 // Expire forgets windows that ended one length before now, or a minute.
 func (a *Authority) Expire(now int64) {
 	for s := range a.counters {
@@ -125,6 +134,10 @@ func (a *Authority) find(now int64, q *Ask, i int) (*counter, *holder) {
 
 // claim takes what the holder says of itself: the newest claim is what is charged for it.
 func (a *Authority) claim(now int64, q *Ask, m *Claim, c *counter, h *holder) {
+	// What a holder used before the count was set back is forgiven, what it holds is not.
+	if c.back && h.seq == 0 {
+		h.own = max(0, m.Own-m.Held)
+	}
 	if a.mutant == deltaClaims {
 		c.charged += m.Own
 		h.own += m.Own
@@ -139,6 +152,7 @@ func (a *Authority) claim(now int64, q *Ask, m *Claim, c *counter, h *holder) {
 	if now-c.census >= every {
 		c.lookThrough(now, m.Reclaim, q.Holder)
 	}
+	c.charged = max(0, c.charged) // refunds of what was forgiven give nothing
 	c.demand += q.Demand - h.demand
 	h.demand = q.Demand
 	if h.seq == 0 {

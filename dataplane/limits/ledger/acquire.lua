@@ -7,7 +7,8 @@
 -- the status is 0, of each window: left, others, near (0|1), retry, holders, demand.
 -- A window's hash has g: charged, r: when holders were called, o: held by all, f: of that by
 -- those heard of since r, d: demand of all, h: number of holders, c: when they were looked
--- through, and n<holder>: "held demand heard sequence grant own".
+-- through, e: that an operator set the count back, and n<holder>: "held demand heard sequence
+-- grant own".
 local SLACK, CENSUS, FORGET_DEMAND, FORGET_HOLDER = 2e6, 10e6, 10e6, 3600e6
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -32,7 +33,7 @@ end
 
 -- open reads a window, or returns nil when what is stored cannot be counted with.
 local function open(key, name)
-  local v = redis.pcall('HMGET', key, 'g', 'r', 'o', 'f', 'd', 'h', 'c', name)
+  local v = redis.pcall('HMGET', key, 'g', 'r', 'o', 'f', 'd', 'h', 'c', 'e', name)
   if v.err then return nil end
   local w = {key = key, new = not v[1]}
   local fields = {'g', 'r', 'o', 'f', 'd', 'h', 'c'}
@@ -42,8 +43,9 @@ local function open(key, name)
     w[fields[i]] = n
   end
   if w.new then w.c = now end
-  if v[8] then
-    w.me = holder(v[8])
+  w.back = v[8]
+  if v[9] then
+    w.me = holder(v[9])
     if not w.me then return nil end
   else
     w.me = {held = 0, demand = 0, heard = 0, seq = 0, grant = 0, own = 0}
@@ -138,9 +140,12 @@ local function serve(q, claims)
   local grant = math.huge
   for i = 1, #claims do
     local w, m = windows[i], claims[i]
+    -- What a holder used before the count was set back is forgiven, what it holds is not.
+    if w.back and w.me.seq == 0 then w.me.own = math.max(0, m.own - m.held) end
     w.g, w.me.own = w.g + m.own - w.me.own, m.own
     local every = m.reclaim > 0 and m.reclaim / 2 or CENSUS
     if now - w.c >= every then look(w, m.reclaim, q.name) end
+    w.g = math.max(0, w.g)
     w.d, w.me.demand = w.d + q.demand - w.me.demand, q.demand
     if w.me.seq == 0 then w.h = w.h + 1 end
     grant = math.min(grant, allowed(w, q, m))

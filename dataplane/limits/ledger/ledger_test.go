@@ -321,3 +321,40 @@ func TestAReadOnlyReplicaCountsAsAway(t *testing.T) {
 		t.Errorf("Stats = %+v, want 3 admitted in outages", s)
 	}
 }
+
+// TestCountsAreShownAndSetBack by an operator, while gates have used and hold some.
+func TestCountsAreShownAndSetBack(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	url := services.Redis(t)
+	one, two := open(t, url, nil), open(t, url, nil)
+	long := strings.Repeat("x", 500)
+	a, b := one.Limiter("r", rule(plugin.Year, 5)), two.Limiter("r", rule(plugin.Year, 5))
+	for range 2 {
+		take(t, a, long, 1)
+		take(t, b, long, 1)
+	}
+	if used, err := two.Usage(ctx, "r", long); err != nil || used[plugin.Year] != 4 || used[plugin.Day] != 0 {
+		t.Errorf("Usage = %v, %v, want 4 of the year", used, err)
+	}
+	if n, err := two.Reset(ctx, "r", long); err != nil || n != 1 {
+		t.Fatalf("Reset = %d, %v, want one window", n, err)
+	}
+	if used, err := two.Usage(ctx, "r", long); err != nil || used[plugin.Year] != 0 {
+		t.Errorf("Usage after = %v, %v, want none", used, err)
+	}
+	admitted := 0
+	for range 6 {
+		for _, l := range []*Limiter{a, b} {
+			if take(t, l, long, 1).Allowed {
+				admitted++
+			}
+		}
+	}
+	if admitted != 5 {
+		t.Errorf("admitted %d after the count was set back, want 5", admitted)
+	}
+	if n, err := one.Reset(ctx, "r", "nobody"); err != nil || n != 0 {
+		t.Errorf("Reset of nobody = %d, %v", n, err)
+	}
+}

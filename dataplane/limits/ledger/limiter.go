@@ -45,11 +45,7 @@ func (l *Limiter) Take(ctx func() context.Context, identifier string, n int64, d
 	if n < 0 {
 		return fmt.Errorf("take %d of rule %s: not a number of requests", n, l.table.name)
 	}
-	if len(identifier) > maxIdentifier {
-		sum := sha256.Sum256([]byte(identifier))
-		identifier = "sha256-" + hex.EncodeToString(sum[:])
-	}
-	e, now := l.table.get(identifier), l.ledger.o.Now()
+	e, now := l.table.get(shorten(identifier)), l.ledger.o.Now()
 	d.Counted = true
 	v, refill := lease.Undecided, false
 	if n > 0 {
@@ -70,6 +66,15 @@ func (l *Limiter) Take(ctx func() context.Context, identifier string, n int64, d
 	}
 	d.Now = l.ledger.time(now)
 	return nil
+}
+
+// shorten returns an identifier that is no longer than maxIdentifier, the same for the same.
+func shorten(identifier string) string {
+	if len(identifier) <= maxIdentifier {
+		return identifier
+	}
+	sum := sha256.Sum256([]byte(identifier))
+	return "sha256-" + hex.EncodeToString(sum[:])
 }
 
 func (l *Ledger) time(now int64) time.Time { return time.Unix(0, l.node.Clock.Authority(now)) }

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// batch is how many questions go in one call: the script then runs for about a
-	// millisecond, in which Redis does nothing else.
+	// batch is how many questions go in one call: the script then runs for about two
+	// milliseconds, in which Redis does nothing else.
 	batch = 128
 	// workers bounds the calls under way at once. A second one serves who came just after
 	// the first left; more only make calls emptier.

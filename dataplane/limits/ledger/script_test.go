@@ -111,6 +111,9 @@ func TestScriptIsTheModel(t *testing.T) {
 		seqs := map[string]int64{}
 		scripter := at{c, &now}
 		for range 400 {
+			if g.IntN(40) == 0 {
+				setBack(t, c, &model, now, fmt.Sprint("rule|k", g.IntN(3)))
+			}
 			now += g.Int64N([]int64{100, 1e5, 1e6, 2e7, 4e9}[min(4, g.IntN(12))])
 			qs := make([]*lease.Ask, 1+g.IntN(4))
 			want, got := make([]lease.Answer, len(qs)), make([]lease.Answer, len(qs))
@@ -132,6 +135,25 @@ func TestScriptIsTheModel(t *testing.T) {
 		if len(model.Recalls) == 0 {
 			t.Errorf("seed %d: nothing was recalled", seed)
 		}
+	}
+}
+
+// setBack resets the windows of now in both.
+func setBack(t *testing.T, c *redis.Client, model *lease.Authority, now int64, key string) {
+	t.Helper()
+	ctx := context.Background()
+	for _, p := range []plugin.Period{plugin.Second, plugin.Minute, plugin.Hour, plugin.Day} {
+		start, _ := lease.Bounds(p, time.UnixMicro(now))
+		name := slotName(key, p, start.UnixMicro())
+		if n, err := reset.Run(ctx, c, []string{name}).Int(); err != nil || n > 1 {
+			t.Fatalf("reset = %d, %v", n, err)
+		} else if n == 1 {
+			// The script has the time of Redis, which is years behind the test's.
+			if err := c.HSet(ctx, name, "c", now).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		model.Reset(lease.Slot{Key: key, Period: p, Start: start.UnixMicro()}, now)
 	}
 }
 
@@ -277,4 +299,38 @@ func FuzzAnswers(f *testing.F) {
 			}
 		}
 	})
+}
+
+// BenchmarkScript is what a question costs by how many go in one call and how many hold.
+func BenchmarkScript(b *testing.B) {
+	ctx := context.Background()
+	c := client(b, services.Redis(b))
+	for _, size := range []int{1, 128} {
+		for _, holders := range []int{1, 8, 100} {
+			b.Run(fmt.Sprintf("batch=%d/holders=%d", size, holders), func(b *testing.B) {
+				qs, got := make([]*lease.Ask, size), make([]lease.Answer, size)
+				for h := range holders {
+					for i := range qs {
+						qs[i] = ask(fmt.Sprint("r|", size, "-", holders, "-", i), 1<<40)
+						qs[i].Holder, qs[i].Target, qs[i].Demand, qs[i].Claims[0].Exact = fmt.Sprintf("holder-%d.1", h), 50, 50, false
+					}
+					if err := call(ctx, c, acquire, channelOf(c), qs, got); err != nil {
+						b.Fatal(err)
+					}
+				}
+				n := 0
+				for b.Loop() {
+					for _, q := range qs {
+						q.Seq++
+						q.Claims[0].Own += 40
+					}
+					if err := call(ctx, c, acquire, channelOf(c), qs, got); err != nil {
+						b.Fatal(err)
+					}
+					n += size
+				}
+				b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "questions/s")
+			})
+		}
+	}
 }

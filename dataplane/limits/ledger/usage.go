@@ -1,0 +1,65 @@
+package ledger
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/sekifuda/sekifuda/dataplane/limits/lease"
+	"github.com/sekifuda/sekifuda/plugin"
+)
+
+//go:embed reset.lua
+var resetText string
+
+var reset = redis.NewScript(resetText)
+
+// Usage is what is charged of the window of now of each period: what gates admitted and what
+// they hold. Periods of which nothing was asked are 0.
+func (l *Ledger) Usage(ctx context.Context, rule, identifier string) (used [lease.MaxWindows]int64, err error) {
+	keys, err := l.slots(ctx, rule, identifier)
+	if err != nil {
+		return used, err
+	}
+	for p, key := range keys {
+		n, err := l.o.Client.HGet(ctx, key, "g").Int64()
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return used, fmt.Errorf("read the count of rule %s: %w", rule, err)
+		}
+		used[p] = n
+	}
+	return used, nil
+}
+
+// Reset sets the windows of now of an identifier back. Gates that refuse without asking hear
+// of it within half a minute. It reports how many windows there were.
+func (l *Ledger) Reset(ctx context.Context, rule, identifier string) (int, error) {
+	keys, err := l.slots(ctx, rule, identifier)
+	if err != nil {
+		return 0, err
+	}
+	n, err := reset.Run(ctx, l.o.Client, keys).Int()
+	if err != nil {
+		return 0, fmt.Errorf("set back the count of rule %s: %w", rule, err)
+	}
+	return n, nil
+}
+
+// slots names the windows of now, by the clock of Redis.
+func (l *Ledger) slots(ctx context.Context, rule, identifier string) ([]string, error) {
+	now, err := l.o.Client.Time(ctx).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read the time of %s: %w", l.o.Name, err)
+	}
+	key := ruleName.Replace(rule) + "|" + shorten(identifier)
+	var keys []string
+	for p := plugin.Second; p <= plugin.Year; p++ {
+		start, _ := lease.Bounds(p, time.UnixMicro(now.UnixMicro()))
+		keys = append(keys, slotName(key, p, start.UnixMicro()))
+	}
+	return keys, nil
+}
