@@ -36,6 +36,7 @@ func (b *Bucket) roll(now int64) {
 func (b *Bucket) forget() {
 	b.born()
 	b.pending, b.nextTok, b.nextFor = nil, 0, 0
+	b.exh.Store(0)
 	for i := range b.wins {
 		b.wins[i].start = -1
 	}

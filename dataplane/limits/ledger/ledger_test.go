@@ -358,3 +358,44 @@ func TestCountsAreShownAndSetBack(t *testing.T) {
 		t.Errorf("Reset of nobody = %d, %v", n, err)
 	}
 }
+
+// TestReservationsAreSettled reserves at two gates more than is used, and less.
+func TestReservationsAreSettled(t *testing.T) {
+	t.Parallel()
+	url := services.Redis(t)
+	one, two := open(t, url, nil), open(t, url, nil)
+	a, b := one.Limiter("r", rule(plugin.Year, 100)), two.Limiter("r", rule(plugin.Year, 100))
+	reserve := func(l *Limiter, n int64) *Reservation {
+		var d plugin.Decision
+		r, err := l.Reserve(context.Background, "k", n, &d)
+		if err != nil || (r != nil) != d.Allowed {
+			t.Fatalf("Reserve(%d) = %v, %v, %+v", n, r, err, d)
+		}
+		return r
+	}
+	first := reserve(a, 60)
+	if first == nil || reserve(b, 60) != nil {
+		t.Fatal("of 100, 60 are reserved once and not twice")
+	}
+	first.Settle(10)
+	first.Settle(0) // counts only once
+	used := func() int64 {
+		n, err := two.Usage(context.Background(), "r", "k")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n[plugin.Year]
+	}
+	eventually(t, "what was not used is given back", func() bool { return used() == 10 })
+	var second *Reservation
+	eventually(t, "the other gate has 60", func() bool { second = reserve(b, 60); return second != nil })
+	second.Settle(95)
+	eventually(t, "what was used above the estimate is charged", func() bool { return used() == 105 })
+	if d := take(t, a, "k", 1); d.Allowed {
+		t.Errorf("above the limit: %+v, want it refused", d)
+	}
+	var d plugin.Decision
+	if r, err := a.Reserve(context.Background, "k", 0, &d); r != nil || err == nil {
+		t.Error("Reserve(0) = nil, want an error")
+	}
+}

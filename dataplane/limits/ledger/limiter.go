@@ -62,10 +62,40 @@ func (l *Limiter) Take(ctx func() context.Context, identifier string, n int64, d
 		d.Allowed = false
 		d.Stop = e.Stop(&d.Remaining)
 	default:
-		return l.join(ctx, e, n, d)
+		_, err := l.join(ctx, e, n, d, false)
+		return err
 	}
 	d.Now = l.ledger.time(now)
 	return nil
+}
+
+// Reservation is what was taken for a use that is not known yet.
+type Reservation struct {
+	of   *lease.Reservation
+	from *entry
+}
+
+// Reserve is Take of an estimate. The reservation is nil when d says that it was refused;
+// otherwise the caller settles it once the use is known or the request has ended.
+func (l *Limiter) Reserve(ctx func() context.Context, identifier string, n int64, d *plugin.Decision) (*Reservation, error) {
+	if n < 1 {
+		return nil, fmt.Errorf("reserve %d of rule %s: not a use", n, l.table.name)
+	}
+	e := l.table.get(shorten(identifier))
+	d.Counted = true
+	r, err := l.join(ctx, e, n, d, true)
+	if r == nil || err != nil {
+		return nil, err
+	}
+	return &Reservation{r, e}, nil
+}
+
+// Settle says what was used, in the windows that were charged; it counts only once. More than
+// was reserved is charged too, if need be above the limit.
+func (r *Reservation) Settle(used int64) {
+	var out lease.Out
+	r.from.Settle(r.from.ledger.o.Now(), r.of, max(0, used), &out)
+	r.from.do(&out)
 }
 
 // shorten returns an identifier that is no longer than maxIdentifier, the same for the same.
@@ -87,8 +117,8 @@ func (e *entry) refill(now int64) {
 
 var waiters = sync.Pool{New: func() any { return &lease.Waiter{Ready: make(chan struct{}, 1)} }}
 
-// join waits for the bucket to decide.
-func (l *Limiter) join(ctx func() context.Context, e *entry, n int64, d *plugin.Decision) error {
+// join waits for the bucket to decide. It keeps what was admitted if that is a reservation.
+func (l *Limiter) join(ctx func() context.Context, e *entry, n int64, d *plugin.Decision, reserve bool) (r *lease.Reservation, err error) {
 	if !l.ledger.node.Clock.Synced() {
 		l.ledger.sync()
 	}
@@ -103,11 +133,14 @@ func (l *Limiter) join(ctx func() context.Context, e *entry, n int64, d *plugin.
 	e.do(&out)
 	if err := wait(ctx, e, w); err != nil {
 		d.Allowed, d.Counted, d.Now = false, false, l.ledger.time(now)
-		return fmt.Errorf("count rule %s: %w", l.table.name, err)
+		return nil, fmt.Errorf("count rule %s: %w", l.table.name, err)
 	}
-	err := l.decide(w, d)
+	err = l.decide(w, d)
+	if reserve && d.Allowed {
+		r = lease.Reserve(w)
+	}
 	waiters.Put(w)
-	return err
+	return r, err
 }
 
 func wait(ctx func() context.Context, e *entry, w *lease.Waiter) error {
