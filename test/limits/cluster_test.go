@@ -114,6 +114,75 @@ func TestClusterIsExact(t *testing.T) {
 	}
 }
 
+// TestASlotMoves moves the slot of a limit to another master while ten gates ask.
+func TestASlotMoves(t *testing.T) {
+	if !full() {
+		t.Skip("run by make limits")
+	}
+	url, nodes := startCluster(t)
+	begin := second()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		time.Sleep(time.Until(begin.Add(2300 * time.Millisecond)))
+		moveSlot(t, nodes)
+	}()
+	const seconds, limit = 6, 2000
+	r, err := runFleet(10, orders{
+		RedisURL: url, Windows: perSecond(limit), Tolerant: true, Rate: 3000, For: seconds*time.Second - 50*time.Millisecond,
+	}, begin)
+	<-done
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Errors != 0 {
+		t.Errorf("%d requests got an error, want none", r.Errors)
+	}
+	for i := range seconds {
+		a := r.Charged[begin.Unix()+int64(i)]
+		t.Logf("second %d: offered %d, admitted %d", i, a.Offered, a.Admitted)
+		if a.Admitted > 2*limit || a.Admitted < limit/2 || i != 2 && i != 3 && a.Admitted != limit {
+			t.Errorf("second %d admitted %d, want %d, and about that while the slot moves", i, a.Admitted, limit)
+		}
+	}
+}
+
+// moveSlot moves the slot that has the limit's keys, as redis-cli does.
+func moveSlot(t *testing.T, nodes []*redis.Client) {
+	ctx := context.Background()
+	for i, from := range nodes {
+		keys := from.Keys(ctx, "*fleet|one*").Val()
+		if len(keys) == 0 {
+			continue
+		}
+		to := nodes[(i+1)%len(nodes)]
+		slot := from.ClusterKeySlot(ctx, keys[0]).Val()
+		fromID, toID := from.Do(ctx, "CLUSTER", "MYID").Val(), to.Do(ctx, "CLUSTER", "MYID").Val()
+		host, port, _ := strings.Cut(to.Options().Addr, ":")
+		run := func(c *redis.Client, args ...any) {
+			if err := c.Do(ctx, args...).Err(); err != nil {
+				t.Errorf("%v: %v", args, err)
+			}
+		}
+		run(to, "CLUSTER", "SETSLOT", slot, "IMPORTING", fromID)
+		run(from, "CLUSTER", "SETSLOT", slot, "MIGRATING", toID)
+		for {
+			left := from.ClusterGetKeysInSlot(ctx, int(slot), 100).Val()
+			if len(left) == 0 {
+				break
+			}
+			for _, k := range left {
+				run(from, "MIGRATE", host, port, k, 0, 5000)
+			}
+		}
+		for _, c := range nodes {
+			run(c, "CLUSTER", "SETSLOT", slot, "NODE", toID)
+		}
+		return
+	}
+	t.Error("no master has the limit's keys")
+}
+
 // TestFailover kills a master that a sentinel watches: a replica takes its place.
 func TestFailover(t *testing.T) {
 	if !full() {

@@ -1,6 +1,6 @@
 // Command limits prints how ways to limit compare in the simulator: what is admitted above the
 // limit, what is refused wrongly, how often the server is asked and how long requests wait.
-// The leases are the production code. It takes names of workloads to run only these.
+// The leases are the production code.
 package main
 
 import (
@@ -37,7 +37,7 @@ func main() {
 			if *mine && !strings.Contains(way.Name, "lease") {
 				continue
 			}
-			r := sim.Run(l, way.Way)
+			r := sim.Run(l, way)
 			fmt.Printf("| %s | %s | %.2f | %.2f | %.2f | %.4f | %.2f | %.2f | %.1f |\n",
 				l.Name, way.Name, r.Over, r.WorstOver, r.FalseRefusals, r.CallsPerRequest, r.P50, r.P99, r.Busy)
 		}

@@ -108,16 +108,6 @@ func (a *Authority) Reset(s Slot, now int64) {
 	}
 }
 
-// Expire forgets windows that ended one length before now, or a minute.
-func (a *Authority) Expire(now int64) {
-	for s := range a.counters {
-		_, end := span(s.Period, s.Start*1000)
-		if linger := min(end/1000-s.Start, 60e6); now > end/1000+linger+Slack {
-			delete(a.counters, s)
-		}
-	}
-}
-
 func slot(q *Ask, m *Claim) Slot { return Slot{q.Key, m.Period, m.Start} }
 
 func (a *Authority) find(now int64, q *Ask, i int) (*counter, *holder) {

@@ -93,8 +93,10 @@ func (b *Bucket) returnIdle(now int64, out *Out) {
 func (b *Bucket) arm(now int64, out *Out) {
 	at := int64(math.MaxInt64)
 	away := b.isAway(now)
-	if len(b.waiters) > 0 && b.parked && b.pending == nil {
-		at = min(at, b.poll)
+	if len(b.waiters) > 0 && b.pending == nil {
+		if at = now; b.parked {
+			at = b.poll
+		}
 	}
 	switch {
 	case away && (b.dirty || len(b.waiters) > 0):

@@ -277,7 +277,7 @@ func (l *Leases) recall() {
 	for _, s := range l.Authority.Recalls {
 		key, err := strconv.Atoi(s.Key[1:])
 		if err != nil {
-			panic(err)
+			continue // not a key of request
 		}
 		for _, g := range l.gates {
 			l.w.back(g.id, func() {

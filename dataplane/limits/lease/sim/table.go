@@ -40,22 +40,16 @@ func Table() []Workload {
 	return all
 }
 
-// Named is a way with what it changes of a workload.
-type Named struct {
-	Way
-}
-
 // Ways are what a workload is run under.
-func Ways(l *Workload) []Named {
-	all := []Named{
-		{PerRequest}, {DeltaSync("deltas, 0.1 s", second/10)}, {DeltaSync("deltas, 1 s", second)}, {ShareGossip},
-		{LeaseWay("leases")},
+func Ways(l *Workload) []Way {
+	all := []Way{
+		PerRequest, DeltaSync("deltas, 0.1 s", second/10), DeltaSync("deltas, 1 s", second), ShareGossip, LeaseWay("leases"),
 	}
 	with := func(name string, change func(*lease.Rule)) {
-		all = append(all, Named{Way{name, func(w *world) limiter {
+		all = append(all, Way{name, func(w *world) limiter {
 			change(&w.load.Rule)
 			return newLeases(w)
-		}}})
+		}})
 	}
 	switch {
 	case len(l.Outages) > 0:
