@@ -71,7 +71,10 @@ func TestFleetIsExact(t *testing.T) {
 		const seconds = 5
 		o := orders{
 			RedisURL: server.URL, Windows: perSecond(tt.limit), Tolerant: true, Rate: tt.rate,
-			For: seconds*time.Second - 50*time.Millisecond, Patience: 2 * time.Second,
+			For: seconds*time.Second - 50*time.Millisecond,
+		}
+		if !full() {
+			o.Patience = 2 * time.Second // other tests share the machine
 		}
 		begin := second()
 		r, err := runFleet(10, o, begin)

@@ -79,12 +79,6 @@ func (b *Bucket) born() {
 	b.holder = b.node.incarnation + "." + strconv.FormatInt(b.node.births.Add(1), 36)
 }
 
-// Key is what NewBucket was given.
-func (b *Bucket) Key() string { return b.key }
-
-// Rule is what NewBucket was given.
-func (b *Bucket) Rule() *Rule { return b.rule }
-
 // Take decides n requests at once or not at all. ask is true for one caller each time that
 // tokens run low: it calls Refill. Undecided requests Join. It neither waits nor allocates.
 //

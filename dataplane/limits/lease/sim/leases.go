@@ -296,16 +296,6 @@ func (l *Leases) recall() {
 	l.Authority.Recalls = nil
 }
 
-// Held is what the gates that live hold of a window.
-func (l *Leases) Held(key int) (sum int64) {
-	for _, g := range l.gates {
-		if b := g.buckets[key]; b != nil && g.alive {
-			sum += b.Held()
-		}
-	}
-	return sum
-}
-
 type waiter struct {
 	lease.Waiter
 	done func(bool, int64)
