@@ -186,6 +186,8 @@ type Store interface {
 	// as the secret, unless another process was first: all callers get the same bytes.
 	Secret(ctx context.Context, name string, fresh []byte) ([]byte, error)
 
+	Records
+
 	// Renew gives the history another epoch: revision numbers may now mean something else than
 	// they did to whoever read them before (a restore, a failover that lost commits).
 	Renew(ctx context.Context) error

@@ -43,9 +43,13 @@ func TestOutage(t *testing.T) {
 	}
 	all.Wait()
 	for name, f := range map[string]func() error{
-		"Ping":   func() error { return s.Ping(t.Context()) },
-		"Get":    func() error { _, err := s.Get(t.Context(), "services", "1"); return err },
-		"Load":   func() error { _, _, err := s.Load(t.Context(), 0); return err },
+		"Ping":    func() error { return s.Ping(t.Context()) },
+		"Get":     func() error { _, err := s.Get(t.Context(), "services", "1"); return err },
+		"Load":    func() error { _, _, err := s.Load(t.Context(), 0); return err },
+		"Records": func() error { _, err := s.Records(t.Context(), "groups"); return err },
+		"Write": func() error {
+			return s.Write(t.Context(), []store.Record{{Kind: "groups", ID: "a", Body: []byte("x")}})
+		},
 		"Secret": func() error { _, err := s.Secret(t.Context(), "x", []byte("y")); return err },
 		"Changes": func() error {
 			for _, err := range s.Changes(t.Context(), 0, 0) {

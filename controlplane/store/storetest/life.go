@@ -68,6 +68,8 @@ func endedContexts(ctx context.Context, d *desk) {
 		"Load":     func() error { _, _, err := d.Load(ended, 0); return err },
 		"Wait":     func() error { _, err := d.Wait(ended, 9); return err },
 		"Secret":   func() error { _, err := d.Secret(ended, "x", []byte("y")); return err },
+		"Records":  func() error { _, err := d.Records(ended, "groups"); return err },
+		"Write":    func() error { return d.Write(ended, []store.Record{{Kind: "groups", ID: "a", Body: []byte("x")}}) },
 		"Revision": func() error { _, err := d.Revision(ended, 1); return err },
 		"Ping":     func() error { return d.Ping(ended) },
 		"Changes": func() error {

@@ -74,6 +74,8 @@ var tests = map[string]func(context.Context, *desk){
 	"guilty commit fails alone":               guiltyFailsAlone,
 	"request id sent at once":                 requestIDRace,
 	"secret is one for all":                   secretRace,
+	"records":                                 records,
+	"one of many writes a record":             recordRace,
 	"wait wakes":                              waitWakes,
 	"ended contexts":                          endedContexts,
 	"commit during close":                     commitDuringClose,
