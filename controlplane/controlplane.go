@@ -20,6 +20,8 @@ import (
 	"github.com/sekifuda/sekifuda/controlplane/fleet"
 	"github.com/sekifuda/sekifuda/controlplane/grpcapi"
 	"github.com/sekifuda/sekifuda/controlplane/publish"
+	"github.com/sekifuda/sekifuda/controlplane/release"
+	"github.com/sekifuda/sekifuda/controlplane/rollout"
 	"github.com/sekifuda/sekifuda/controlplane/snapshot"
 	"github.com/sekifuda/sekifuda/controlplane/store"
 	"github.com/sekifuda/sekifuda/controlplane/xds"
@@ -61,6 +63,7 @@ type ControlPlane struct {
 	fleet   *fleet.Fleet
 	cache   *xds.Cache
 	publish *publish.Publisher
+	release *release.Desk
 }
 
 // New wires the rooms. It starts nothing.
@@ -71,7 +74,10 @@ func New(o Options) *ControlPlane {
 	c.cache = xds.New(xds.Options{Observer: publish.Observe(c.fleet), Now: o.Now})
 	c.publish = publish.New(publish.Options{
 		Store: o.Store, Cache: c.cache, Fleet: c.fleet, Log: o.Log,
-		Rules: &snapshot.Rules{Live: live(o.Schema)}, Lost: c.lost,
+		Rules: &snapshot.Rules{Live: live(o.Schema)}, Lost: c.lost, Groups: c.groups,
+	})
+	c.release = release.New(release.Options{
+		Store: o.Store, Now: o.Now, Woke: c.publish.Wake, Refused: c.fleet.Refusal, Log: o.Log,
 	})
 	return c
 }
@@ -82,6 +88,11 @@ func New(o Options) *ControlPlane {
 func (c *ControlPlane) lost(ctx context.Context, had, have uint64) error {
 	c.Log.Error("the database lost revisions; nodes are brought back to what it has", "had", had, "have", have)
 	return c.Store.Renew(ctx)
+}
+
+// groups reads how groups are assigned.
+func (c *ControlPlane) groups(ctx context.Context) ([]rollout.Group, error) {
+	return c.release.Groups(ctx)
 }
 
 // live tells the kinds that never wait for a rollout.
@@ -104,12 +115,13 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	g.Go(func() error { return ended(c.publish.Run(ctx)) })
 	g.Go(func() error { return ended(c.cache.Run(ctx)) })
 	g.Go(func() error { return ended(c.fleet.Run(ctx)) })
+	g.Go(func() error { return ended(c.release.Run(ctx)) })
 	c.serveFeeds(ctx, g)
 	if c.GRPC != nil {
 		s := grpc.NewServer(grpc.ChainUnaryInterceptor(grpcapi.Intercept(c.Log)), grpc.ChainStreamInterceptor(grpcapi.InterceptStream(c.Log)),
 			grpc.MaxRecvMsgSize(64<<20))
 		grpcapi.Register(s, grpcapi.Options{
-			Config: c.config, Fleet: c.fleet, Version: c.Version, Database: c.Database, Started: c.started, Log: c.Log,
+			Config: c.config, Fleet: c.fleet, Release: c.release, Version: c.Version, Database: c.Database, Started: c.started, Log: c.Log,
 		})
 		serveGRPC(ctx, g, "gRPC Admin API", s, c.GRPC)
 	}

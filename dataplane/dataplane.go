@@ -39,6 +39,7 @@ type Options struct {
 	Dial         []grpc.DialOption
 	NodeID       string // "": made once and kept in the data folder
 	Labels       map[string]string
+	Group        string // claimed; a certificate's group wins
 	Version      string
 	DataDir      string
 	Plugins      *plugin.Set
@@ -107,7 +108,7 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 		return nil, err
 	}
 	d.feed, err = feed.New(feed.Options{
-		Conn: conn, NodeID: o.NodeID, Hostname: hostname, Labels: o.Labels, Version: o.Version,
+		Conn: conn, NodeID: o.NodeID, Hostname: hostname, Labels: o.Labels, Group: o.Group, Version: o.Version,
 		Dir: filepath.Join(o.DataDir, "snapshots"), Applier: d, Log: o.Log,
 	})
 	return d, err

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/types/known/anypb"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/sekifuda/sekifuda/model/document"
 	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
@@ -19,52 +18,35 @@ import (
 // apply makes configuration be what files say: one revision for all of them.
 func apply(ctx context.Context, c *call) error {
 	f := c.flags("-f FILE [FLAGS]")
-	server := f.serverFlag()
+	f.serverFlag()
+	f.waitFlag()
 	file := f.String("f", "", "file or folder of declarative YAML; - for standard input")
 	dryRun := f.Bool("dry-run", false, "show the difference and check it, write nothing")
 	message := f.String("message", "", "why, kept with the revision")
-	wait := f.Duration("wait", 10*time.Second, "how long to wait until all nodes enforce it; 0: not at all")
-	if err := f.parse(); err != nil {
-		return err
-	}
-	if *file == "" || f.NArg() != 0 {
-		f.Usage()
-		return errUsage
-	}
-	cl, err := dial(*server)
-	if err != nil {
-		return err
-	}
-	defer cl.conn.Close()
-	ctx = withActor(ctx)
-	changes, err := cl.plan(ctx, c, *file)
-	if err != nil {
-		return err
-	}
-	ops, err := c.printPlan(changes)
-	if err != nil || len(ops) == 0 {
-		return err
-	}
-	req := &controlv1.CommitRequest{Ops: ops, DryRun: *dryRun, Message: *message}
-	if *wait > 0 {
-		req.Wait = &controlv1.Wait{Fraction: 1, Timeout: durationpb.New(*wait)}
-	}
-	cctx, cancel := context.WithTimeout(ctx, callTimeout+*wait)
-	defer cancel()
-	res, err := cl.config.Commit(cctx, req)
-	if err != nil {
-		return cl.explain(err)
-	}
-	if *dryRun {
-		fmt.Fprintln(c.out, "dry run: nothing was written")
+	return f.talk(ctx, 0, 0, func(ctx context.Context, cl *client) error {
+		if *file == "" {
+			f.Usage()
+			return errUsage
+		}
+		changes, err := cl.plan(ctx, c, *file)
+		if err != nil {
+			return err
+		}
+		ops, err := c.printPlan(changes)
+		if err != nil || len(ops) == 0 {
+			return err
+		}
+		res, err := cl.config.Commit(ctx, &controlv1.CommitRequest{Ops: ops, DryRun: *dryRun, Message: *message, Wait: f.waiting()})
+		if err != nil {
+			return err
+		}
+		if *dryRun {
+			fmt.Fprintln(c.out, "dry run: nothing was written")
+			return nil
+		}
+		c.printRevision(f, res)
 		return nil
-	}
-	fmt.Fprintf(c.out, "revision %d", res.GetRevision().GetRev())
-	if *wait > 0 {
-		fmt.Fprintf(c.out, ", enforced by %d of %d nodes", res.GetNodesEnforcing(), res.GetNodesConnected())
-	}
-	fmt.Fprintln(c.out)
-	return nil
+	})
 }
 
 // plan reads the files and finds what they would change.

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/sekifuda/sekifuda/model"
 	"github.com/sekifuda/sekifuda/model/schema"
@@ -27,16 +28,54 @@ const callTimeout = 30 * time.Second
 
 // client speaks to a control plane.
 type client struct {
-	config controlv1.ConfigServiceClient
-	fleet  controlv1.FleetServiceClient
-	schema *schema.Schema
-	addr   string
-	conn   *grpc.ClientConn
+	config  controlv1.ConfigServiceClient
+	fleet   controlv1.FleetServiceClient
+	rollout controlv1.RolloutServiceClient
+	schema  *schema.Schema
+	addr    string
+	conn    *grpc.ClientConn
 }
 
-// serverFlag adds --server.
-func (f *flags) serverFlag() *string {
-	return f.String("server", "127.0.0.1:8006", "gRPC address of the control plane")
+// serverFlag adds --server, for talk.
+func (f *flags) serverFlag() {
+	f.server = f.String("server", "127.0.0.1:8006", "gRPC address of the control plane")
+}
+
+// waitFlag adds --wait, for talk and for asking that nodes enforce what is written.
+func (f *flags) waitFlag() {
+	f.wait = f.Duration("wait", 10*time.Second, "how long to wait until all nodes enforce it; 0: not at all")
+}
+
+// waiting is what --wait asks of a control plane.
+func (f *flags) waiting() *controlv1.Wait {
+	if f.wait == nil || *f.wait <= 0 {
+		return nil
+	}
+	return &controlv1.Wait{Fraction: 1, Timeout: durationpb.New(*f.wait)}
+}
+
+// talk reads the command line, which must have least to most arguments, and lets do speak to
+// the control plane that it names.
+func (f *flags) talk(ctx context.Context, least, most int, do func(context.Context, *client) error) error {
+	if err := f.parse(); err != nil {
+		return err
+	}
+	if f.NArg() < least || f.NArg() > most {
+		f.Usage()
+		return errUsage
+	}
+	cl, err := dial(*f.server)
+	if err != nil {
+		return err
+	}
+	defer cl.conn.Close()
+	patience := callTimeout
+	if f.wait != nil {
+		patience += *f.wait
+	}
+	ctx, cancel := context.WithTimeout(withActor(ctx), patience)
+	defer cancel()
+	return cl.explain(do(ctx, cl))
 }
 
 func dial(addr string) (*client, error) {
@@ -51,7 +90,8 @@ func dial(addr string) (*client, error) {
 	}
 	return &client{
 		config: controlv1.NewConfigServiceClient(conn), fleet: controlv1.NewFleetServiceClient(conn),
-		schema: s, addr: addr, conn: conn,
+		rollout: controlv1.NewRolloutServiceClient(conn),
+		schema:  s, addr: addr, conn: conn,
 	}, nil
 }
 

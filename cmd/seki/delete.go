@@ -10,38 +10,26 @@ import (
 // remove deletes one entity, and what depends on it by cascade.
 func remove(ctx context.Context, c *call) error {
 	f := c.flags("[FLAGS] KIND ID-OR-NAME")
-	server := f.serverFlag()
+	f.serverFlag()
 	dryRun := f.Bool("dry-run", false, "check whether it could be deleted, write nothing")
 	message := f.String("message", "", "why, kept with the revision")
-	if err := f.parse(); err != nil {
-		return err
-	}
-	if f.NArg() != 2 {
-		f.Usage()
-		return errUsage
-	}
-	cl, err := dial(*server)
-	if err != nil {
-		return err
-	}
-	defer cl.conn.Close()
-	t, err := cl.table(f.Arg(0))
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(withActor(ctx), callTimeout)
-	defer cancel()
-	res, err := cl.config.Commit(ctx, &controlv1.CommitRequest{
-		DryRun: *dryRun, Message: *message,
-		Ops: []*controlv1.Op{{Op: &controlv1.Op_Delete{Delete: &controlv1.EntityRef{Kind: t.Kind, IdOrKey: f.Arg(1)}}}},
-	})
-	if err != nil {
-		return cl.explain(err)
-	}
-	if *dryRun {
-		fmt.Fprintln(c.out, "dry run: it could be deleted; nothing was written")
+	return f.talk(ctx, 2, 2, func(ctx context.Context, cl *client) error {
+		t, err := cl.table(f.Arg(0))
+		if err != nil {
+			return err
+		}
+		res, err := cl.config.Commit(ctx, &controlv1.CommitRequest{
+			DryRun: *dryRun, Message: *message,
+			Ops: []*controlv1.Op{{Op: &controlv1.Op_Delete{Delete: &controlv1.EntityRef{Kind: t.Kind, IdOrKey: f.Arg(1)}}}},
+		})
+		if err != nil {
+			return err
+		}
+		if *dryRun {
+			fmt.Fprintln(c.out, "dry run: it could be deleted; nothing was written")
+			return nil
+		}
+		fmt.Fprintf(c.out, "deleted %s %s in revision %d\n", t.Kind, f.Arg(1), res.GetRevision().GetRev())
 		return nil
-	}
-	fmt.Fprintf(c.out, "deleted %s %s in revision %d\n", t.Kind, f.Arg(1), res.GetRevision().GetRev())
-	return nil
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"gopkg.in/yaml.v3"
 )
@@ -19,6 +20,9 @@ type flags struct {
 	c    *call
 	file *string
 	kong *string // kong.conf; nil: Kong's settings are not read
+
+	server *string        // of verbs that talk to a control plane
+	wait   *time.Duration // of verbs that wait for nodes
 
 	// ignored are Kong's settings that have no place here, for the log.
 	ignored map[string]string

@@ -18,44 +18,31 @@ import (
 // get shows the entities of a kind, or one of them.
 func get(ctx context.Context, c *call) error {
 	f := c.flags("[FLAGS] KIND [ID-OR-NAME]")
-	server := f.serverFlag()
+	f.serverFlag()
 	output := f.String("output", "table", "table, json or yaml")
 	tags := f.String("tags", "", "only entities with all of these tags, comma-separated")
-	if err := f.parse(); err != nil {
-		return err
-	}
-	if f.NArg() < 1 || f.NArg() > 2 {
-		f.Usage()
-		return errUsage
-	}
-	cl, err := dial(*server)
-	if err != nil {
-		return err
-	}
-	defer cl.conn.Close()
-	t, err := cl.table(f.Arg(0))
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	var list []*controlv1.Entity
-	if f.NArg() == 2 {
-		res, err := cl.config.Get(ctx, &controlv1.GetRequest{Ref: &controlv1.EntityRef{Kind: t.Kind, IdOrKey: f.Arg(1)}})
+	return f.talk(ctx, 1, 2, func(ctx context.Context, cl *client) error {
+		t, err := cl.table(f.Arg(0))
 		if err != nil {
-			return cl.explain(err)
+			return err
 		}
-		list = append(list, res.GetEntity())
-	} else {
+		if f.NArg() == 2 {
+			res, err := cl.config.Get(ctx, &controlv1.GetRequest{Ref: &controlv1.EntityRef{Kind: t.Kind, IdOrKey: f.Arg(1)}})
+			if err != nil {
+				return err
+			}
+			return c.show(t, []*controlv1.Entity{res.GetEntity()}, *output, true)
+		}
 		req := &controlv1.ListRequest{Kind: t.Kind}
 		if *tags != "" {
 			req.AllTags = strings.Split(*tags, ",")
 		}
-		if list, err = cl.entities(ctx, req); err != nil {
+		list, err := cl.entities(ctx, req)
+		if err != nil {
 			return err
 		}
-	}
-	return c.show(t, list, *output, f.NArg() == 2)
+		return c.show(t, list, *output, false)
+	})
 }
 
 func (c *call) show(t *schema.Table, list []*controlv1.Entity, output string, one bool) error {

@@ -48,6 +48,12 @@ func init() {
 		"status":       {"the installation at a glance", showStatus},
 		"log":          {"revisions, newest first", showLog},
 		"diff":         {"what changed between two revisions", diff},
+		"show":         {"one revision: who, why, and what it changed", show},
+		"revert":       {"take a revision back, or all that came after one", revert},
+		"group":        {"groups of nodes: which revision each runs", group},
+		"switch":       {"give each of two groups what the other runs", switchGroups},
+		"rollback":     {"take a group back to what it ran before", rollback},
+		"release":      {"move a group to a revision, a share of its nodes at a time", releases},
 		"nodes":        {"the nodes and what they enforce", nodes},
 		"version":      {"print the version", printVersion},
 	}

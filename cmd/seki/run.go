@@ -239,7 +239,7 @@ func (p *process) gate(ctx context.Context, s *gateSettings, target string, dial
 		return nil, err
 	}
 	return dataplane.New(ctx, dataplane.Options{
-		ControlPlane: target, Credentials: insecure.NewCredentials(), Dial: dial, NodeID: s.nodeID, Labels: labels, Version: version, DataDir: p.dataDir,
+		ControlPlane: target, Credentials: insecure.NewCredentials(), Dial: dial, NodeID: s.nodeID, Labels: labels, Group: s.group, Version: version, DataDir: p.dataDir,
 		Plugins: p.plugins, Proxy: proxy, ProxyTLS: secure, RedisURL: s.redisURL, TrustedIPs: trusted,
 		HeaderTimeout: s.headerTimeout, BodyTimeout: s.bodyTimeout, IdleTimeout: s.idleTimeout,
 		MaxHeaderBytes: s.maxHeader, MaxBodyBytes: s.maxBody, DrainTimeout: s.drainTimeout, Log: p.log, Now: time.Now,

@@ -26,6 +26,7 @@ type gateSettings struct {
 	redisURL       string
 	nodeID         string
 	labels         string
+	group          string
 	trustedIPs     string
 
 	headerTimeout time.Duration
@@ -68,6 +69,7 @@ func (s *gateSettings) flags(f *flags) {
 	f.StringVar(&s.redisURL, "redis-url", "", "Redis for shared counts; empty: counts in this process")
 	f.StringVar(&s.nodeID, "node-id", "", "name of this node; empty: made once and kept in the data folder")
 	f.StringVar(&s.labels, "labels", "", "labels of this node: zone=a,rack=7")
+	f.StringVar(&s.group, "group", "default", "group whose target this node follows; a node's certificate wins")
 	f.StringVar(&s.trustedIPs, "trusted-ips", "", "addresses of proxies that are believed, comma-separated CIDRs")
 	f.DurationVar(&s.headerTimeout, "client-header-timeout", 10*time.Second, "how long a client may take for a request's head")
 	f.DurationVar(&s.bodyTimeout, "client-body-timeout", 60*time.Second, "how long a client may pause within a body")

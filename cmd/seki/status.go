@@ -18,30 +18,27 @@ import (
 // it is ready, for health checks in containers without a shell.
 func showStatus(ctx context.Context, c *call) error {
 	f := c.flags("[FLAGS]")
-	server := f.serverFlag()
+	f.serverFlag()
 	ready := f.Bool("ready", false, "only ask the status listener whether the process is ready")
 	listener := f.String("status-listen", "127.0.0.1:8007", "status listener that --ready asks")
 	output := f.String("output", "text", "text or json")
-	if err := f.parse(); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	if *ready {
-		return askReady(ctx, c, *listener)
-	}
-	cl, err := dial(*server)
-	if err != nil {
-		return err
-	}
-	defer cl.conn.Close()
-	res, err := cl.fleet.Status(ctx, &controlv1.StatusRequest{})
-	if err != nil {
-		return cl.explain(err)
-	}
-	if *output == "json" {
-		return json.NewEncoder(c.out).Encode(res)
-	}
+	return f.talk(ctx, 0, 0, func(ctx context.Context, cl *client) error {
+		if *ready {
+			return askReady(ctx, c, *listener)
+		}
+		res, err := cl.fleet.Status(ctx, &controlv1.StatusRequest{})
+		if err != nil {
+			return err
+		}
+		if *output == "json" {
+			return json.NewEncoder(c.out).Encode(res)
+		}
+		c.printStatus(res)
+		return nil
+	})
+}
+
+func (c *call) printStatus(res *controlv1.StatusResponse) {
 	reach := "reachable"
 	if !res.GetDatabaseReachable() {
 		reach = "NOT reachable"
@@ -55,7 +52,6 @@ func showStatus(ctx context.Context, c *call) error {
 			fmt.Fprintf(c.out, "  %-24s %d\n", kind, n)
 		}
 	}
-	return nil
 }
 
 func askReady(ctx context.Context, c *call, addr string) error {
@@ -82,31 +78,23 @@ func askReady(ctx context.Context, c *call, addr string) error {
 // nodes lists the nodes and what they enforce.
 func nodes(ctx context.Context, c *call) error {
 	f := c.flags("[FLAGS]")
-	server := f.serverFlag()
-	if err := f.parse(); err != nil {
-		return err
-	}
-	cl, err := dial(*server)
-	if err != nil {
-		return err
-	}
-	defer cl.conn.Close()
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	res, err := cl.fleet.ListNodes(ctx, &controlv1.ListNodesRequest{})
-	if err != nil {
-		return cl.explain(err)
-	}
-	w := tabwriter.NewWriter(c.out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "NODE\tGROUP\tADDRESS\tCONNECTED\tREVISION\tTARGET\tLAST SEEN\tREFUSED")
-	for _, n := range res.GetNodes() {
-		refused := "-"
-		if r := n.GetRefusal(); r != nil && len(r.GetViolations()) > 0 {
-			v := r.GetViolations()[0]
-			refused = v.GetObject() + ": " + v.GetReason()
+	f.serverFlag()
+	return f.talk(ctx, 0, 0, func(ctx context.Context, cl *client) error {
+		res, err := cl.fleet.ListNodes(ctx, &controlv1.ListNodesRequest{})
+		if err != nil {
+			return err
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%t\t%d\t%d\t%s\t%s\n", n.GetId(), dash(n.GetGroup()), dash(n.GetIp()), n.GetConnected(),
-			n.GetRunning().GetStagedRev(), n.GetTarget().GetStagedRev(), n.GetLastSeen().AsTime().Local().Format(time.DateTime), refused)
-	}
-	return w.Flush()
+		w := tabwriter.NewWriter(c.out, 0, 4, 2, ' ', 0)
+		fmt.Fprintln(w, "NODE\tGROUP\tADDRESS\tCONNECTED\tREVISION\tTARGET\tLAST SEEN\tREFUSED")
+		for _, n := range res.GetNodes() {
+			refused := "-"
+			if r := n.GetRefusal(); r != nil && len(r.GetViolations()) > 0 {
+				v := r.GetViolations()[0]
+				refused = v.GetObject() + ": " + v.GetReason()
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%t\t%d\t%d\t%s\t%s\n", n.GetId(), dash(n.GetGroup()), dash(n.GetIp()), n.GetConnected(),
+				n.GetRunning().GetStagedRev(), n.GetTarget().GetStagedRev(), n.GetLastSeen().AsTime().Local().Format(time.DateTime), refused)
+		}
+		return w.Flush()
+	})
 }

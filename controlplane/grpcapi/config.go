@@ -1,6 +1,7 @@
 package grpcapi
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -50,11 +51,39 @@ func (s *configServer) Commit(ctx context.Context, req *controlv1.CommitRequest)
 		}
 		res.Entities = append(res.Entities, pe)
 	}
-	if w := req.GetWait(); w != nil && !req.GetDryRun() {
-		wctx, cancel := context.WithTimeout(ctx, w.GetTimeout().AsDuration())
-		defer cancel()
-		enforcing, connected := s.Fleet.WaitEnforced(wctx, rev.Rev, w.GetFraction())
-		res.NodesEnforcing, res.NodesConnected = uint32(enforcing), uint32(connected)
+	if !req.GetDryRun() {
+		res.NodesEnforcing, res.NodesConnected = s.wait(ctx, rev.Rev, req.GetWait())
+	}
+	return res, nil
+}
+
+// wait waits for nodes to enforce a revision, if that is asked, and counts them.
+func (s *configServer) wait(ctx context.Context, rev uint64, w *controlv1.Wait) (enforcing, connected uint32) {
+	if w == nil {
+		return 0, 0
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.GetTimeout().AsDuration())
+	defer cancel()
+	e, c := s.Fleet.WaitEnforced(ctx, rev, w.GetFraction())
+	return uint32(e), uint32(c)
+}
+
+func (s *configServer) Revert(ctx context.Context, req *controlv1.RevertRequest) (*controlv1.RevertResponse, error) {
+	r := config.Revert{Rev: req.GetRev(), To: req.GetWhole(), DryRun: req.GetDryRun()}
+	rev, changes, err := s.Config.Revert(ctx, r, origin(ctx, req))
+	if err != nil {
+		return nil, err
+	}
+	res := &controlv1.RevertResponse{Revision: revision(rev)}
+	for _, ch := range changes {
+		c, err := s.change(ch)
+		if err != nil {
+			return nil, err
+		}
+		res.Changes = append(res.Changes, c)
+	}
+	if !req.GetDryRun() {
+		res.NodesEnforcing, res.NodesConnected = s.wait(ctx, rev.Rev, req.GetWait())
 	}
 	return res, nil
 }
@@ -179,21 +208,32 @@ func (s *configServer) ListRevisions(ctx context.Context, req *controlv1.ListRev
 	return res, nil
 }
 
+// noted is a request that says why it is made.
+type noted interface {
+	GetMessage() string
+	GetRequestId() string
+}
+
 // origin is who asks, as the revision remembers it.
-func origin(ctx context.Context, req *controlv1.CommitRequest) config.Origin {
-	o := config.Origin{Actor: "grpc", Message: req.GetMessage(), RequestID: req.GetRequestId()}
-	if md, ok := metadata.FromIncomingContext(ctx); ok {
-		if v := md.Get("user-agent"); len(v) > 0 {
-			o.Client = v[0]
-		}
-		if v := md.Get("sekifuda-actor"); len(v) > 0 {
-			o.Actor = v[0]
-		}
-	}
+func origin(ctx context.Context, req noted) config.Origin {
+	o := config.Origin{Actor: actor(ctx), Client: said(ctx, "user-agent"), Message: req.GetMessage(), RequestID: req.GetRequestId()}
 	if p, ok := peer.FromContext(ctx); ok && o.Client == "" {
 		o.Client = p.Addr.String()
 	}
 	return o
+}
+
+// actor is who asks.
+func actor(ctx context.Context) string {
+	return cmp.Or(said(ctx, "sekifuda-actor"), "grpc")
+}
+
+// said is the metadata of a call under a name.
+func said(ctx context.Context, name string) string {
+	if v := metadata.ValueFromIncomingContext(ctx, name); len(v) > 0 {
+		return v[0]
+	}
+	return ""
 }
 
 func entity(e *config.Entity) (*controlv1.Entity, error) {

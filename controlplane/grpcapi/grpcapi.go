@@ -13,6 +13,7 @@ import (
 
 	"github.com/sekifuda/sekifuda/controlplane/config"
 	"github.com/sekifuda/sekifuda/controlplane/fleet"
+	"github.com/sekifuda/sekifuda/controlplane/release"
 	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
 )
 
@@ -20,6 +21,7 @@ import (
 type Options struct {
 	Config   *config.Config
 	Fleet    *fleet.Fleet
+	Release  *release.Desk
 	Version  string
 	Database string // "postgres" or "sqlite"
 	Started  time.Time
@@ -30,6 +32,7 @@ type Options struct {
 func Register(s *grpc.Server, o Options) {
 	controlv1.RegisterConfigServiceServer(s, &configServer{Options: o})
 	controlv1.RegisterFleetServiceServer(s, &fleetServer{Options: o})
+	controlv1.RegisterRolloutServiceServer(s, &rolloutServer{Options: o})
 }
 
 // Intercept turns faults of unary calls into statuses.

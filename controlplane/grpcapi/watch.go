@@ -90,7 +90,7 @@ func (s *configServer) image(ch config.Change, body []byte) (*controlv1.Entity, 
 // Diff sends what changed between two revisions, object by object: first before against
 // last after. From may be above To: then it is the way back.
 func (s *configServer) Diff(req *controlv1.DiffRequest, stream grpc.ServerStreamingServer[controlv1.DiffResponse]) error {
-	from, to := req.GetFrom(), req.GetTo()
+	to := req.GetTo()
 	if to == 0 {
 		head, err := s.Config.Head(stream.Context())
 		if err != nil {
@@ -98,29 +98,11 @@ func (s *configServer) Diff(req *controlv1.DiffRequest, stream grpc.ServerStream
 		}
 		to = head.Rev
 	}
-	back := from > to
-	low, high := min(from, to), max(from, to)
-	merged, order := map[string]*config.Change{}, []string{}
-	for ch, err := range s.Config.Changes(stream.Context(), low, high) {
-		if err != nil {
-			return err
-		}
-		name := ch.Kind + "/" + ch.ID
-		if m := merged[name]; m != nil {
-			m.After, m.Rev = ch.After, ch.Rev
-			continue
-		}
-		merged[name] = &ch
-		order = append(order, name)
+	changes, err := s.Config.Between(stream.Context(), req.GetFrom(), to)
+	if err != nil {
+		return err
 	}
-	for _, name := range order {
-		ch := *merged[name]
-		if string(ch.Before) == string(ch.After) && (ch.Before == nil) == (ch.After == nil) {
-			continue
-		}
-		if back {
-			ch.Before, ch.After = ch.After, ch.Before
-		}
+	for _, ch := range changes {
 		c, err := s.change(ch)
 		if err != nil {
 			return err

@@ -38,9 +38,10 @@ const (
 	backlog = 1000
 	// batch bounds the revisions handed over at once; it is a matter of memory alone.
 	batch = 256
-	// idle is how often the store's history is looked at when nothing happens, and how long
-	// one call to the store may take before it counts as away.
-	idle    = time.Second
+	// idle is how often the store's history and groups are looked at when nothing happens: a
+	// group that another replica moved is seen after that. timeout is how long one call to the
+	// store may take before it counts as away.
+	idle    = 250 * time.Millisecond
 	timeout = 30 * time.Second
 )
 
@@ -52,7 +53,7 @@ type Options struct {
 	Rules *snapshot.Rules
 
 	// Groups reads how groups are assigned; nil: every group follows head. It is read with
-	// every batch of revisions, once a second without any, and after Wake.
+	// every batch of revisions, four times a second without any, and after Wake.
 	Groups func(ctx context.Context) ([]rollout.Group, error)
 
 	// Lost hears that head is below what was published, or what a node runs, in the same
@@ -167,7 +168,24 @@ func (p *Publisher) look(ctx context.Context, tail *snapshot.Snapshot) error {
 	if err != nil || slices.Equal(groups, p.groups) {
 		return err
 	}
+	if p.missing(groups, tail.Rev()) {
+		p.tail.Store(nil) // the next step loads from further back
+		return nil
+	}
 	return p.hand(nil, tail, groups)
+}
+
+// missing reports whether a group was assigned a revision up to head that is no longer, or was
+// never, in memory.
+func (p *Publisher) missing(groups []rollout.Group, head uint64) bool {
+	for _, g := range groups {
+		for _, rev := range []uint64{g.Pin(), g.Move.Rev} {
+			if rev != 0 && rev <= head && !p.Cache.Has(rev) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // same reports whether tail is still of the store's history; if not, the next step loads.

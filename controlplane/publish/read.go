@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/sekifuda/sekifuda/controlplane/rollout"
 	"github.com/sekifuda/sekifuda/controlplane/snapshot"
@@ -48,8 +49,10 @@ func (p *Publisher) load(ctx context.Context) error {
 func start(head store.Head, groups []rollout.Group) uint64 {
 	at := head.Rev - min(head.Rev, backlog)
 	for _, g := range groups {
-		if g.Mode != rollout.Follow && g.Rev < at {
-			at = g.Rev
+		for _, rev := range []uint64{g.Pin(), g.Move.Rev} {
+			if rev != 0 {
+				at = min(at, rev)
+			}
 		}
 	}
 	return max(at, head.Floor)
@@ -90,6 +93,10 @@ func (p *Publisher) follow(ctx context.Context, tail *snapshot.Snapshot, rev uin
 		if err != nil {
 			return err
 		}
+		if !slices.Equal(groups, p.groups) && p.missing(groups, tail.Rev()) {
+			p.tail.Store(nil)
+			return errMoved
+		}
 		err = p.hand(snaps, last, groups)
 		snaps = nil
 		return err
@@ -114,6 +121,7 @@ func (p *Publisher) follow(ctx context.Context, tail *snapshot.Snapshot, rev uin
 	return err
 }
 
+// errMoved ends a following that has to begin from what is loaded anew.
 var errMoved = errors.New("history changed meanwhile")
 
 // changes makes the snapshot of every revision after base up to rev, and returns the last.

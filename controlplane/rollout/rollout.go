@@ -7,6 +7,7 @@ package rollout
 
 import (
 	"fmt"
+	"hash/fnv"
 	"slices"
 )
 
@@ -45,6 +46,41 @@ type Group struct {
 	// Generation grows with every assignment: only a higher one may move a node to a lower
 	// revision, so that a replica that has not seen the assignment cannot undo it.
 	Generation uint64
+	// Move is what a release does to a part of the group; zero: nothing.
+	Move Move
+}
+
+// Pin is the revision at which the group is held, 0 when it follows head.
+func (g Group) Pin() uint64 {
+	if g.Mode == Follow {
+		return 0
+	}
+	return g.Rev
+}
+
+// Move takes a share of a pinned group's nodes to another revision.
+type Move struct {
+	Release string  // seeds the choice of nodes
+	Rev     uint64  // where the chosen nodes stand
+	Share   float64 // of the nodes, 0 to 1
+}
+
+// Chosen reports whether a node is of the share. A node that is chosen stays so while the
+// share grows.
+func (m Move) Chosen(node string) bool {
+	if m.Share >= 1 {
+		return true
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(m.Release)) // a hash's Write has no error
+	_, _ = h.Write([]byte{0})
+	_, _ = h.Write([]byte(node))
+	// FNV's high bits barely depend on the last bytes, which is where node names differ.
+	x := h.Sum64()
+	x ^= x >> 32
+	x *= 0xd6e8feb86659fd93
+	x ^= x >> 32
+	return float64(x>>11)/(1<<53) < m.Share
 }
 
 // Target is which revisions a node must run, under which assignment.
@@ -90,14 +126,15 @@ func (g Group) check() error {
 		return fmt.Errorf("group %q has no generation", g.Name)
 	case g.Mode != Follow && g.Rev == 0:
 		return fmt.Errorf("group %q is %v at no revision", g.Name, g.Mode)
+	case g.Move != (Move{}) && (g.Mode != Pinned || g.Move.Rev == 0 || g.Move.Release == "" || !(g.Move.Share >= 0 && g.Move.Share <= 1)):
+		return fmt.Errorf("group %q: the move of release %q to revision %d makes no sense", g.Name, g.Move.Release, g.Move.Rev)
 	}
 	return nil
 }
 
 // Target is what a node must run. A pin above head is given as it is: this replica has not
-// seen it yet, and something lower would pull nodes back. The node's id takes no part until
-// a release moves a share of a group, which it will by a hash of (release, node).
-func (p *Plan) Target(group, _ string) Target {
+// seen it yet, and something lower would pull nodes back.
+func (p *Plan) Target(group, node string) Target {
 	g, ok := p.groups[group]
 	if !ok {
 		return Target{Generation: first, Staged: p.head, Live: p.head}
@@ -105,6 +142,9 @@ func (p *Plan) Target(group, _ string) Target {
 	t := Target{Generation: g.Generation, Staged: p.head, Live: p.head}
 	if g.Mode != Follow {
 		t.Staged = g.Rev
+	}
+	if g.Move.Rev != 0 && g.Move.Chosen(node) {
+		t.Staged = g.Move.Rev
 	}
 	return t
 }
@@ -120,8 +160,10 @@ func (p *Plan) Held(group, _ string) bool {
 func (p *Plan) Keep() []uint64 {
 	var revs []uint64
 	for _, g := range p.groups {
-		if g.Mode != Follow {
-			revs = append(revs, g.Rev)
+		for _, rev := range []uint64{g.Pin(), g.Move.Rev} {
+			if rev != 0 {
+				revs = append(revs, rev)
+			}
 		}
 	}
 	slices.Sort(revs)

@@ -136,6 +136,13 @@ func (c *Cache) Head() (epoch string, rev uint64) {
 	return "", 0
 }
 
+// Has reports whether nodes can be sent to a revision.
+func (c *Cache) Has(rev uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.history.at(rev) != nil
+}
+
 // wake sends to every waiting node that has somewhere to go.
 func (c *Cache) wake() {
 	for {

@@ -35,9 +35,10 @@ var arrows = map[string][]string{
 	"controlplane/xds":      {"controlplane/snapshot"},
 	"controlplane/fleet":    {},
 	"controlplane/publish":  {"controlplane/store", "controlplane/snapshot", "controlplane/rollout", "controlplane/xds", "controlplane/fleet"},
+	"controlplane/release":  {"controlplane/store", "controlplane/rollout", "model"},
 	"controlplane/config":   {"controlplane/store", "plugin", "model", "model/schema"},
 	"controlplane/adminapi": {"controlplane/config", "plugin", "model", "model/schema"},
-	"controlplane/grpcapi":  {"controlplane/config", "controlplane/fleet", "model", "model/schema"},
+	"controlplane/grpcapi":  {"controlplane/config", "controlplane/release", "controlplane/fleet", "model", "model/schema"},
 	"controlplane/console":  {},
 
 	"dataplane/feed":      {},

@@ -1175,6 +1175,161 @@ func (x *DiffResponse) GetChange() *Change {
 	return nil
 }
 
+type RevertRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revision that is taken back; with whole, the one whose whole state comes back.
+	Rev   uint64 `protobuf:"varint,1,opt,name=rev,proto3" json:"rev,omitempty"`
+	Whole bool   `protobuf:"varint,2,opt,name=whole,proto3" json:"whole,omitempty"`
+	// Checks everything and writes nothing.
+	DryRun        bool   `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	Message       string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Wait          *Wait  `protobuf:"bytes,6,opt,name=wait,proto3" json:"wait,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevertRequest) Reset() {
+	*x = RevertRequest{}
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevertRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevertRequest) ProtoMessage() {}
+
+func (x *RevertRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevertRequest.ProtoReflect.Descriptor instead.
+func (*RevertRequest) Descriptor() ([]byte, []int) {
+	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RevertRequest) GetRev() uint64 {
+	if x != nil {
+		return x.Rev
+	}
+	return 0
+}
+
+func (x *RevertRequest) GetWhole() bool {
+	if x != nil {
+		return x.Whole
+	}
+	return false
+}
+
+func (x *RevertRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+func (x *RevertRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *RevertRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RevertRequest) GetWait() *Wait {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
+type RevertResponse struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Revision *Revision              `protobuf:"bytes,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	Changes  []*Change              `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
+	// Nodes that enforce the revision, and nodes connected, when the answer was sent.
+	NodesEnforcing uint32 `protobuf:"varint,3,opt,name=nodes_enforcing,json=nodesEnforcing,proto3" json:"nodes_enforcing,omitempty"`
+	NodesConnected uint32 `protobuf:"varint,4,opt,name=nodes_connected,json=nodesConnected,proto3" json:"nodes_connected,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *RevertResponse) Reset() {
+	*x = RevertResponse{}
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevertResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevertResponse) ProtoMessage() {}
+
+func (x *RevertResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevertResponse.ProtoReflect.Descriptor instead.
+func (*RevertResponse) Descriptor() ([]byte, []int) {
+	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *RevertResponse) GetRevision() *Revision {
+	if x != nil {
+		return x.Revision
+	}
+	return nil
+}
+
+func (x *RevertResponse) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *RevertResponse) GetNodesEnforcing() uint32 {
+	if x != nil {
+		return x.NodesEnforcing
+	}
+	return 0
+}
+
+func (x *RevertResponse) GetNodesConnected() uint32 {
+	if x != nil {
+		return x.NodesConnected
+	}
+	return 0
+}
+
 type Node struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Id        string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1195,7 +1350,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_sekifuda_control_v1_control_proto_msgTypes[18]
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1207,7 +1362,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_control_v1_control_proto_msgTypes[18]
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1220,7 +1375,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{18}
+	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Node) GetId() string {
@@ -1308,7 +1463,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_sekifuda_control_v1_control_proto_msgTypes[19]
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +1475,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_control_v1_control_proto_msgTypes[19]
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,7 +1488,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{19}
+	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{21}
 }
 
 type ListNodesResponse struct {
@@ -1345,7 +1500,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_sekifuda_control_v1_control_proto_msgTypes[20]
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1357,7 +1512,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_control_v1_control_proto_msgTypes[20]
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1370,7 +1525,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{20}
+	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListNodesResponse) GetNodes() []*Node {
@@ -1388,7 +1543,7 @@ type WatchNodesRequest struct {
 
 func (x *WatchNodesRequest) Reset() {
 	*x = WatchNodesRequest{}
-	mi := &file_sekifuda_control_v1_control_proto_msgTypes[21]
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1400,7 +1555,7 @@ func (x *WatchNodesRequest) String() string {
 func (*WatchNodesRequest) ProtoMessage() {}
 
 func (x *WatchNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_control_v1_control_proto_msgTypes[21]
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1413,7 +1568,7 @@ func (x *WatchNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchNodesRequest.ProtoReflect.Descriptor instead.
 func (*WatchNodesRequest) Descriptor() ([]byte, []int) {
-	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{21}
+	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{23}
 }
 
 type WatchNodesResponse struct {
@@ -1425,7 +1580,7 @@ type WatchNodesResponse struct {
 
 func (x *WatchNodesResponse) Reset() {
 	*x = WatchNodesResponse{}
-	mi := &file_sekifuda_control_v1_control_proto_msgTypes[22]
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1437,7 +1592,7 @@ func (x *WatchNodesResponse) String() string {
 func (*WatchNodesResponse) ProtoMessage() {}
 
 func (x *WatchNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_control_v1_control_proto_msgTypes[22]
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1450,7 +1605,7 @@ func (x *WatchNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchNodesResponse.ProtoReflect.Descriptor instead.
 func (*WatchNodesResponse) Descriptor() ([]byte, []int) {
-	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{22}
+	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WatchNodesResponse) GetNode() *Node {
@@ -1468,7 +1623,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_sekifuda_control_v1_control_proto_msgTypes[23]
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1480,7 +1635,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_control_v1_control_proto_msgTypes[23]
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1493,7 +1648,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{23}
+	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{25}
 }
 
 type StatusResponse struct {
@@ -1513,7 +1668,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_sekifuda_control_v1_control_proto_msgTypes[24]
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1525,7 +1680,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_control_v1_control_proto_msgTypes[24]
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1538,7 +1693,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{24}
+	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *StatusResponse) GetVersion() string {
@@ -1690,7 +1845,20 @@ const file_sekifuda_control_v1_control_proto_rawDesc = "" +
 	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\x04R\x02to\"C\n" +
 	"\fDiffResponse\x123\n" +
-	"\x06change\x18\x01 \x01(\v2\x1b.sekifuda.control.v1.ChangeR\x06change\"\xe2\x03\n" +
+	"\x06change\x18\x01 \x01(\v2\x1b.sekifuda.control.v1.ChangeR\x06change\"\xb8\x01\n" +
+	"\rRevertRequest\x12\x10\n" +
+	"\x03rev\x18\x01 \x01(\x04R\x03rev\x12\x14\n" +
+	"\x05whole\x18\x02 \x01(\bR\x05whole\x12\x17\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tR\trequestId\x12-\n" +
+	"\x04wait\x18\x06 \x01(\v2\x19.sekifuda.control.v1.WaitR\x04wait\"\xd4\x01\n" +
+	"\x0eRevertResponse\x129\n" +
+	"\brevision\x18\x01 \x01(\v2\x1d.sekifuda.control.v1.RevisionR\brevision\x125\n" +
+	"\achanges\x18\x02 \x03(\v2\x1b.sekifuda.control.v1.ChangeR\achanges\x12'\n" +
+	"\x0fnodes_enforcing\x18\x03 \x01(\rR\x0enodesEnforcing\x12'\n" +
+	"\x0fnodes_connected\x18\x04 \x01(\rR\x0enodesConnected\"\xe2\x03\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\tR\x05group\x12\x1a\n" +
@@ -1727,14 +1895,15 @@ const file_sekifuda_control_v1_control_proto_rawDesc = "" +
 	"started_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x1a;\n" +
 	"\rEntitiesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x012\x82\x04\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x012\xd5\x04\n" +
 	"\rConfigService\x12Q\n" +
 	"\x06Commit\x12\".sekifuda.control.v1.CommitRequest\x1a#.sekifuda.control.v1.CommitResponse\x12H\n" +
 	"\x03Get\x12\x1f.sekifuda.control.v1.GetRequest\x1a .sekifuda.control.v1.GetResponse\x12K\n" +
 	"\x04List\x12 .sekifuda.control.v1.ListRequest\x1a!.sekifuda.control.v1.ListResponse\x12P\n" +
 	"\x05Watch\x12!.sekifuda.control.v1.WatchRequest\x1a\".sekifuda.control.v1.WatchResponse0\x01\x12f\n" +
 	"\rListRevisions\x12).sekifuda.control.v1.ListRevisionsRequest\x1a*.sekifuda.control.v1.ListRevisionsResponse\x12M\n" +
-	"\x04Diff\x12 .sekifuda.control.v1.DiffRequest\x1a!.sekifuda.control.v1.DiffResponse0\x012\x9e\x02\n" +
+	"\x04Diff\x12 .sekifuda.control.v1.DiffRequest\x1a!.sekifuda.control.v1.DiffResponse0\x01\x12Q\n" +
+	"\x06Revert\x12\".sekifuda.control.v1.RevertRequest\x1a#.sekifuda.control.v1.RevertResponse2\x9e\x02\n" +
 	"\fFleetService\x12Z\n" +
 	"\tListNodes\x12%.sekifuda.control.v1.ListNodesRequest\x1a&.sekifuda.control.v1.ListNodesResponse\x12_\n" +
 	"\n" +
@@ -1753,7 +1922,7 @@ func file_sekifuda_control_v1_control_proto_rawDescGZIP() []byte {
 	return file_sekifuda_control_v1_control_proto_rawDescData
 }
 
-var file_sekifuda_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_sekifuda_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_sekifuda_control_v1_control_proto_goTypes = []any{
 	(*Entity)(nil),                // 0: sekifuda.control.v1.Entity
 	(*Op)(nil),                    // 1: sekifuda.control.v1.Op
@@ -1773,31 +1942,33 @@ var file_sekifuda_control_v1_control_proto_goTypes = []any{
 	(*ListRevisionsResponse)(nil), // 15: sekifuda.control.v1.ListRevisionsResponse
 	(*DiffRequest)(nil),           // 16: sekifuda.control.v1.DiffRequest
 	(*DiffResponse)(nil),          // 17: sekifuda.control.v1.DiffResponse
-	(*Node)(nil),                  // 18: sekifuda.control.v1.Node
-	(*ListNodesRequest)(nil),      // 19: sekifuda.control.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),     // 20: sekifuda.control.v1.ListNodesResponse
-	(*WatchNodesRequest)(nil),     // 21: sekifuda.control.v1.WatchNodesRequest
-	(*WatchNodesResponse)(nil),    // 22: sekifuda.control.v1.WatchNodesResponse
-	(*StatusRequest)(nil),         // 23: sekifuda.control.v1.StatusRequest
-	(*StatusResponse)(nil),        // 24: sekifuda.control.v1.StatusResponse
-	nil,                           // 25: sekifuda.control.v1.Node.LabelsEntry
-	nil,                           // 26: sekifuda.control.v1.StatusResponse.EntitiesEntry
-	(*anypb.Any)(nil),             // 27: google.protobuf.Any
-	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
-	(*v1.Position)(nil),           // 30: sekifuda.feed.v1.Position
-	(*v1.Refusal)(nil),            // 31: sekifuda.feed.v1.Refusal
+	(*RevertRequest)(nil),         // 18: sekifuda.control.v1.RevertRequest
+	(*RevertResponse)(nil),        // 19: sekifuda.control.v1.RevertResponse
+	(*Node)(nil),                  // 20: sekifuda.control.v1.Node
+	(*ListNodesRequest)(nil),      // 21: sekifuda.control.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),     // 22: sekifuda.control.v1.ListNodesResponse
+	(*WatchNodesRequest)(nil),     // 23: sekifuda.control.v1.WatchNodesRequest
+	(*WatchNodesResponse)(nil),    // 24: sekifuda.control.v1.WatchNodesResponse
+	(*StatusRequest)(nil),         // 25: sekifuda.control.v1.StatusRequest
+	(*StatusResponse)(nil),        // 26: sekifuda.control.v1.StatusResponse
+	nil,                           // 27: sekifuda.control.v1.Node.LabelsEntry
+	nil,                           // 28: sekifuda.control.v1.StatusResponse.EntitiesEntry
+	(*anypb.Any)(nil),             // 29: google.protobuf.Any
+	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
+	(*v1.Position)(nil),           // 32: sekifuda.feed.v1.Position
+	(*v1.Refusal)(nil),            // 33: sekifuda.feed.v1.Refusal
 }
 var file_sekifuda_control_v1_control_proto_depIdxs = []int32{
-	27, // 0: sekifuda.control.v1.Entity.spec:type_name -> google.protobuf.Any
-	27, // 1: sekifuda.control.v1.Op.put:type_name -> google.protobuf.Any
+	29, // 0: sekifuda.control.v1.Entity.spec:type_name -> google.protobuf.Any
+	29, // 1: sekifuda.control.v1.Op.put:type_name -> google.protobuf.Any
 	2,  // 2: sekifuda.control.v1.Op.delete:type_name -> sekifuda.control.v1.EntityRef
 	1,  // 3: sekifuda.control.v1.CommitRequest.ops:type_name -> sekifuda.control.v1.Op
 	4,  // 4: sekifuda.control.v1.CommitRequest.wait:type_name -> sekifuda.control.v1.Wait
-	28, // 5: sekifuda.control.v1.Wait.timeout:type_name -> google.protobuf.Duration
+	30, // 5: sekifuda.control.v1.Wait.timeout:type_name -> google.protobuf.Duration
 	6,  // 6: sekifuda.control.v1.CommitResponse.revision:type_name -> sekifuda.control.v1.Revision
 	0,  // 7: sekifuda.control.v1.CommitResponse.entities:type_name -> sekifuda.control.v1.Entity
-	29, // 8: sekifuda.control.v1.Revision.at:type_name -> google.protobuf.Timestamp
+	31, // 8: sekifuda.control.v1.Revision.at:type_name -> google.protobuf.Timestamp
 	2,  // 9: sekifuda.control.v1.GetRequest.ref:type_name -> sekifuda.control.v1.EntityRef
 	0,  // 10: sekifuda.control.v1.GetResponse.entity:type_name -> sekifuda.control.v1.Entity
 	2,  // 11: sekifuda.control.v1.ListRequest.ref:type_name -> sekifuda.control.v1.EntityRef
@@ -1809,38 +1980,43 @@ var file_sekifuda_control_v1_control_proto_depIdxs = []int32{
 	2,  // 17: sekifuda.control.v1.ListRevisionsRequest.ref:type_name -> sekifuda.control.v1.EntityRef
 	6,  // 18: sekifuda.control.v1.ListRevisionsResponse.revisions:type_name -> sekifuda.control.v1.Revision
 	13, // 19: sekifuda.control.v1.DiffResponse.change:type_name -> sekifuda.control.v1.Change
-	25, // 20: sekifuda.control.v1.Node.labels:type_name -> sekifuda.control.v1.Node.LabelsEntry
-	29, // 21: sekifuda.control.v1.Node.last_seen:type_name -> google.protobuf.Timestamp
-	30, // 22: sekifuda.control.v1.Node.running:type_name -> sekifuda.feed.v1.Position
-	30, // 23: sekifuda.control.v1.Node.target:type_name -> sekifuda.feed.v1.Position
-	31, // 24: sekifuda.control.v1.Node.refusal:type_name -> sekifuda.feed.v1.Refusal
-	18, // 25: sekifuda.control.v1.ListNodesResponse.nodes:type_name -> sekifuda.control.v1.Node
-	18, // 26: sekifuda.control.v1.WatchNodesResponse.node:type_name -> sekifuda.control.v1.Node
-	26, // 27: sekifuda.control.v1.StatusResponse.entities:type_name -> sekifuda.control.v1.StatusResponse.EntitiesEntry
-	29, // 28: sekifuda.control.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	3,  // 29: sekifuda.control.v1.ConfigService.Commit:input_type -> sekifuda.control.v1.CommitRequest
-	7,  // 30: sekifuda.control.v1.ConfigService.Get:input_type -> sekifuda.control.v1.GetRequest
-	9,  // 31: sekifuda.control.v1.ConfigService.List:input_type -> sekifuda.control.v1.ListRequest
-	11, // 32: sekifuda.control.v1.ConfigService.Watch:input_type -> sekifuda.control.v1.WatchRequest
-	14, // 33: sekifuda.control.v1.ConfigService.ListRevisions:input_type -> sekifuda.control.v1.ListRevisionsRequest
-	16, // 34: sekifuda.control.v1.ConfigService.Diff:input_type -> sekifuda.control.v1.DiffRequest
-	19, // 35: sekifuda.control.v1.FleetService.ListNodes:input_type -> sekifuda.control.v1.ListNodesRequest
-	21, // 36: sekifuda.control.v1.FleetService.WatchNodes:input_type -> sekifuda.control.v1.WatchNodesRequest
-	23, // 37: sekifuda.control.v1.FleetService.Status:input_type -> sekifuda.control.v1.StatusRequest
-	5,  // 38: sekifuda.control.v1.ConfigService.Commit:output_type -> sekifuda.control.v1.CommitResponse
-	8,  // 39: sekifuda.control.v1.ConfigService.Get:output_type -> sekifuda.control.v1.GetResponse
-	10, // 40: sekifuda.control.v1.ConfigService.List:output_type -> sekifuda.control.v1.ListResponse
-	12, // 41: sekifuda.control.v1.ConfigService.Watch:output_type -> sekifuda.control.v1.WatchResponse
-	15, // 42: sekifuda.control.v1.ConfigService.ListRevisions:output_type -> sekifuda.control.v1.ListRevisionsResponse
-	17, // 43: sekifuda.control.v1.ConfigService.Diff:output_type -> sekifuda.control.v1.DiffResponse
-	20, // 44: sekifuda.control.v1.FleetService.ListNodes:output_type -> sekifuda.control.v1.ListNodesResponse
-	22, // 45: sekifuda.control.v1.FleetService.WatchNodes:output_type -> sekifuda.control.v1.WatchNodesResponse
-	24, // 46: sekifuda.control.v1.FleetService.Status:output_type -> sekifuda.control.v1.StatusResponse
-	38, // [38:47] is the sub-list for method output_type
-	29, // [29:38] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	4,  // 20: sekifuda.control.v1.RevertRequest.wait:type_name -> sekifuda.control.v1.Wait
+	6,  // 21: sekifuda.control.v1.RevertResponse.revision:type_name -> sekifuda.control.v1.Revision
+	13, // 22: sekifuda.control.v1.RevertResponse.changes:type_name -> sekifuda.control.v1.Change
+	27, // 23: sekifuda.control.v1.Node.labels:type_name -> sekifuda.control.v1.Node.LabelsEntry
+	31, // 24: sekifuda.control.v1.Node.last_seen:type_name -> google.protobuf.Timestamp
+	32, // 25: sekifuda.control.v1.Node.running:type_name -> sekifuda.feed.v1.Position
+	32, // 26: sekifuda.control.v1.Node.target:type_name -> sekifuda.feed.v1.Position
+	33, // 27: sekifuda.control.v1.Node.refusal:type_name -> sekifuda.feed.v1.Refusal
+	20, // 28: sekifuda.control.v1.ListNodesResponse.nodes:type_name -> sekifuda.control.v1.Node
+	20, // 29: sekifuda.control.v1.WatchNodesResponse.node:type_name -> sekifuda.control.v1.Node
+	28, // 30: sekifuda.control.v1.StatusResponse.entities:type_name -> sekifuda.control.v1.StatusResponse.EntitiesEntry
+	31, // 31: sekifuda.control.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	3,  // 32: sekifuda.control.v1.ConfigService.Commit:input_type -> sekifuda.control.v1.CommitRequest
+	7,  // 33: sekifuda.control.v1.ConfigService.Get:input_type -> sekifuda.control.v1.GetRequest
+	9,  // 34: sekifuda.control.v1.ConfigService.List:input_type -> sekifuda.control.v1.ListRequest
+	11, // 35: sekifuda.control.v1.ConfigService.Watch:input_type -> sekifuda.control.v1.WatchRequest
+	14, // 36: sekifuda.control.v1.ConfigService.ListRevisions:input_type -> sekifuda.control.v1.ListRevisionsRequest
+	16, // 37: sekifuda.control.v1.ConfigService.Diff:input_type -> sekifuda.control.v1.DiffRequest
+	18, // 38: sekifuda.control.v1.ConfigService.Revert:input_type -> sekifuda.control.v1.RevertRequest
+	21, // 39: sekifuda.control.v1.FleetService.ListNodes:input_type -> sekifuda.control.v1.ListNodesRequest
+	23, // 40: sekifuda.control.v1.FleetService.WatchNodes:input_type -> sekifuda.control.v1.WatchNodesRequest
+	25, // 41: sekifuda.control.v1.FleetService.Status:input_type -> sekifuda.control.v1.StatusRequest
+	5,  // 42: sekifuda.control.v1.ConfigService.Commit:output_type -> sekifuda.control.v1.CommitResponse
+	8,  // 43: sekifuda.control.v1.ConfigService.Get:output_type -> sekifuda.control.v1.GetResponse
+	10, // 44: sekifuda.control.v1.ConfigService.List:output_type -> sekifuda.control.v1.ListResponse
+	12, // 45: sekifuda.control.v1.ConfigService.Watch:output_type -> sekifuda.control.v1.WatchResponse
+	15, // 46: sekifuda.control.v1.ConfigService.ListRevisions:output_type -> sekifuda.control.v1.ListRevisionsResponse
+	17, // 47: sekifuda.control.v1.ConfigService.Diff:output_type -> sekifuda.control.v1.DiffResponse
+	19, // 48: sekifuda.control.v1.ConfigService.Revert:output_type -> sekifuda.control.v1.RevertResponse
+	22, // 49: sekifuda.control.v1.FleetService.ListNodes:output_type -> sekifuda.control.v1.ListNodesResponse
+	24, // 50: sekifuda.control.v1.FleetService.WatchNodes:output_type -> sekifuda.control.v1.WatchNodesResponse
+	26, // 51: sekifuda.control.v1.FleetService.Status:output_type -> sekifuda.control.v1.StatusResponse
+	42, // [42:52] is the sub-list for method output_type
+	32, // [32:42] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_sekifuda_control_v1_control_proto_init() }
@@ -1859,7 +2035,7 @@ func file_sekifuda_control_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sekifuda_control_v1_control_proto_rawDesc), len(file_sekifuda_control_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

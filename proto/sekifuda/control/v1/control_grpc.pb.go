@@ -28,6 +28,7 @@ const (
 	ConfigService_Watch_FullMethodName         = "/sekifuda.control.v1.ConfigService/Watch"
 	ConfigService_ListRevisions_FullMethodName = "/sekifuda.control.v1.ConfigService/ListRevisions"
 	ConfigService_Diff_FullMethodName          = "/sekifuda.control.v1.ConfigService/Diff"
+	ConfigService_Revert_FullMethodName        = "/sekifuda.control.v1.ConfigService/Revert"
 )
 
 // ConfigServiceClient is the client API for ConfigService service.
@@ -45,6 +46,8 @@ type ConfigServiceClient interface {
 	ListRevisions(ctx context.Context, in *ListRevisionsRequest, opts ...grpc.CallOption) (*ListRevisionsResponse, error)
 	// Diff compares two revisions.
 	Diff(ctx context.Context, in *DiffRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DiffResponse], error)
+	// Revert writes a revision that takes others back, or nothing.
+	Revert(ctx context.Context, in *RevertRequest, opts ...grpc.CallOption) (*RevertResponse, error)
 }
 
 type configServiceClient struct {
@@ -133,6 +136,16 @@ func (c *configServiceClient) Diff(ctx context.Context, in *DiffRequest, opts ..
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ConfigService_DiffClient = grpc.ServerStreamingClient[DiffResponse]
 
+func (c *configServiceClient) Revert(ctx context.Context, in *RevertRequest, opts ...grpc.CallOption) (*RevertResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevertResponse)
+	err := c.cc.Invoke(ctx, ConfigService_Revert_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ConfigServiceServer is the server API for ConfigService service.
 // All implementations must embed UnimplementedConfigServiceServer
 // for forward compatibility.
@@ -148,6 +161,8 @@ type ConfigServiceServer interface {
 	ListRevisions(context.Context, *ListRevisionsRequest) (*ListRevisionsResponse, error)
 	// Diff compares two revisions.
 	Diff(*DiffRequest, grpc.ServerStreamingServer[DiffResponse]) error
+	// Revert writes a revision that takes others back, or nothing.
+	Revert(context.Context, *RevertRequest) (*RevertResponse, error)
 	mustEmbedUnimplementedConfigServiceServer()
 }
 
@@ -175,6 +190,9 @@ func (UnimplementedConfigServiceServer) ListRevisions(context.Context, *ListRevi
 }
 func (UnimplementedConfigServiceServer) Diff(*DiffRequest, grpc.ServerStreamingServer[DiffResponse]) error {
 	return status.Error(codes.Unimplemented, "method Diff not implemented")
+}
+func (UnimplementedConfigServiceServer) Revert(context.Context, *RevertRequest) (*RevertResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Revert not implemented")
 }
 func (UnimplementedConfigServiceServer) mustEmbedUnimplementedConfigServiceServer() {}
 func (UnimplementedConfigServiceServer) testEmbeddedByValue()                       {}
@@ -291,6 +309,24 @@ func _ConfigService_Diff_Handler(srv interface{}, stream grpc.ServerStream) erro
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ConfigService_DiffServer = grpc.ServerStreamingServer[DiffResponse]
 
+func _ConfigService_Revert_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevertRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConfigServiceServer).Revert(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConfigService_Revert_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConfigServiceServer).Revert(ctx, req.(*RevertRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ConfigService_ServiceDesc is the grpc.ServiceDesc for ConfigService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -313,6 +349,10 @@ var ConfigService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListRevisions",
 			Handler:    _ConfigService_ListRevisions_Handler,
+		},
+		{
+			MethodName: "Revert",
+			Handler:    _ConfigService_Revert_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
