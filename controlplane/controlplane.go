@@ -78,6 +78,7 @@ func New(o Options) *ControlPlane {
 	})
 	c.release = release.New(release.Options{
 		Store: o.Store, Now: o.Now, Woke: c.publish.Wake, Refused: c.fleet.Refusal, Log: o.Log,
+		Counts: func(group string, rev uint64) release.Counts { return release.Counts(c.fleet.Served(group, rev)) },
 	})
 	return c
 }

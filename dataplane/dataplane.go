@@ -73,6 +73,7 @@ type DataPlane struct {
 
 	graph   *graph.Graph // owned by the feed's loop
 	served  atomic.Pointer[graph.Graph]
+	tally   tally
 	running atomic.Pointer[feedv1.Pos]
 }
 
@@ -110,6 +111,7 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 	d.feed, err = feed.New(feed.Options{
 		Conn: conn, NodeID: o.NodeID, Hostname: hostname, Labels: o.Labels, Group: o.Group, Version: o.Version,
 		Dir: filepath.Join(o.DataDir, "snapshots"), Applier: d, Log: o.Log,
+		Stats: func() []*feedv1.RevisionStats { return d.tally.since(d.engine.Served()) },
 	})
 	return d, err
 }

@@ -63,6 +63,7 @@ type Fleet struct {
 	held    func(group, id string) bool
 	waiters map[*waiter]struct{}
 	watches map[*Watch]struct{}
+	served  map[under]Served
 }
 
 // New returns an empty fleet; now nil means time.Now.
@@ -73,6 +74,7 @@ func New(now func() time.Time) *Fleet {
 	return &Fleet{
 		now: now, nodes: make(map[string]*member), streams: make(map[int64]string),
 		waiters: make(map[*waiter]struct{}), watches: make(map[*Watch]struct{}),
+		served: make(map[under]Served),
 	}
 }
 

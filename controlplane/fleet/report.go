@@ -64,6 +64,7 @@ func (f *Fleet) report(q *feedv1.ReportRequest) error {
 	if f.nodes[q.GetNodeId()] == nil {
 		return status.Errorf(codes.FailedPrecondition, "node_id: %q has no configuration stream here", q.GetNodeId())
 	}
+	f.tally(f.nodes[q.GetNodeId()].Group, q.GetStats())
 	f.change(q.GetNodeId(), func(m *member) {
 		m.SnapshotOnDisk, m.Window, m.Stats = q.GetSnapshotOnDisk(), q.GetWindow(), q.GetStats()
 		if q.GetHostname() != "" {

@@ -32,10 +32,23 @@ func checkGate(g *controlv1.Gate) error {
 // counted is what nodes served under both revisions since they were last asked.
 type counted struct{ fresh, base Counts }
 
+// Of a release that this replica has not counted yet it is what was served before: that tells
+// nothing of it, and is dropped.
 func (d *Desk) count(r *controlv1.Release) *counted {
-	if r.GetGate() == nil || d.Counts == nil {
+	now := d.Now()
+	last, known := d.weighed[r.GetId()]
+	if r.GetGate() == nil || d.Counts == nil || known && now.Sub(last) < d.Window {
 		return &counted{}
 	}
+	d.weighed[r.GetId()] = now
+	c := d.served(r)
+	if !known {
+		return &counted{}
+	}
+	return c
+}
+
+func (d *Desk) served(r *controlv1.Release) *counted {
 	return &counted{fresh: d.Counts(r.GetGroup(), r.GetRev()), base: d.Counts(r.GetGroup(), r.GetBase())}
 }
 

@@ -40,6 +40,9 @@ type Options struct {
 	// Counts tells what the nodes of a group served under a revision since they were last
 	// asked for; each request is told once. nil: nothing is counted.
 	Counts func(group string, rev uint64) Counts
+	// Window is how long is counted before it is weighed: nodes do not report at the same time.
+	// 0: as often as they report.
+	Window time.Duration
 	Log    *slog.Logger
 }
 
@@ -48,10 +51,21 @@ type Counts struct{ Requests, Errors uint64 }
 
 // Desk assigns groups and moves releases. It is safe for concurrent use, and any number of
 // replicas may have one over the same store.
-type Desk struct{ Options }
+type Desk struct {
+	Options
+	weighed map[string]time.Time // when this replica weighed a release last; of Look's loop alone
+}
+
+// defaultWindow is how often nodes report.
+const defaultWindow = 10 * time.Second
 
 // New returns a desk.
-func New(o Options) *Desk { return &Desk{o} }
+func New(o Options) *Desk {
+	if o.Window == 0 {
+		o.Window = defaultWindow
+	}
+	return &Desk{Options: o, weighed: map[string]time.Time{}}
+}
 
 // By is who asks, and why.
 type By struct{ Actor, Reason string }

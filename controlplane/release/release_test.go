@@ -257,8 +257,14 @@ func TestReleaseTakenBack(t *testing.T) {
 			o.refused[9] = "node n1 refused it: routes/x: bad regex"
 			return o.b.Look(o.Context())
 		}, "because node n1 refused it: routes/x: bad regex"},
-		"judged": {&controlv1.Gate{}, func(o *office, _ string) error {
+		"judged": {&controlv1.Gate{}, func(o *office, id string) error {
+			// What was served before the release is not held against it.
+			o.counts[9], o.counts[4] = Counts{1000, 900}, Counts{1000, 0}
+			o.must(o.a.Look(o.Context()))
 			o.counts[9], o.counts[4] = Counts{1000, 50}, Counts{1000, 5}
+			o.must(o.a.Look(o.Context())) // nodes do not report at the same time
+			o.stand("g", rollout.Group{Mode: rollout.Pinned, Rev: 4, Move: rollout.Move{Release: id, Rev: 9, Share: 0.5}})
+			o.now = o.now.Add(defaultWindow)
 			return o.a.Look(o.Context())
 		}, "answered 50 of 1000 requests with errors, the others 5 of 1000"},
 	} {

@@ -32,12 +32,19 @@ func (d *Desk) Run(ctx context.Context) error {
 // machine is who moves a release that nobody moved by hand.
 var machine = By{Actor: "sekifuda"}
 
-// Look does once what is due.
+// Look does once what is due. It is not safe for concurrent use.
 func (d *Desk) Look(ctx context.Context) error {
 	releases, err := d.Releases(ctx, "")
 	if err != nil {
 		return err
 	}
+	under := map[string]time.Time{}
+	for _, r := range releases {
+		if at, ok := d.weighed[r.GetId()]; ok && !over(r) {
+			under[r.GetId()] = at
+		}
+	}
+	d.weighed = under // those that are over are forgotten
 	for _, r := range releases {
 		if r.GetState() == controlv1.ReleaseState_RELEASE_STATE_RUNNING || r.GetState() == controlv1.ReleaseState_RELEASE_STATE_PAUSED {
 			if err := d.look(ctx, r.GetId()); err != nil {

@@ -36,10 +36,11 @@ type Engine struct {
 	counts    counters
 	dated     atomic.Pointer[dated]
 
-	mu        sync.Mutex
+	mu        sync.Mutex // guards what follows
 	listeners map[*listening]struct{}
 	conns     map[tracked]struct{}
 	exchanges map[*exchange]struct{}
+	served    []*served // newest last
 	closing   bool
 	empty     chan struct{} // closed when closing and the last connection is gone
 }
@@ -48,6 +49,7 @@ type Engine struct {
 type view struct {
 	Graph
 	revision uint64
+	served   *served
 }
 
 // New makes an engine that knows no route yet. It starts nothing.
@@ -69,14 +71,14 @@ func New(o Options) (*Engine, error) {
 	}
 	e.limits.Head = o.MaxHeaderBytes
 	e.h2 = newH2Server(e)
-	e.current.Store(&view{Graph: nothing{}})
+	e.current.Store(&view{Graph: nothing{}, served: &served{}})
 	return e, nil
 }
 
 // Swap makes exchanges that begin from now on use g. Those under way keep the graph with which
 // they began; Retired tells when the last of them is over.
 func (e *Engine) Swap(g Graph, revision uint64) *Retired {
-	return &Retired{engine: e, old: e.current.Swap(&view{g, revision})}
+	return &Retired{engine: e, old: e.current.Swap(&view{g, revision, e.counted(revision)})}
 }
 
 // Retired is a graph that was swapped out.

@@ -170,6 +170,7 @@ func (e *exchange) refuseHead(status int) {
 // end runs the log phase. Afterwards nothing of the exchange may be used.
 func (e *exchange) end() {
 	e.x.Times.End = e.eng.opt.Now()
+	e.view.served.note(&e.x.Response, e.endpoint != nil)
 	e.x.Request.Size += e.body.seen // not before: a pump counts it
 	for _, in := range e.picked {
 		if in.Log != nil {
