@@ -242,6 +242,9 @@ func claim(ctx context.Context, n *core.Node) (Node, error) {
 		if host, _, err := net.SplitHostPort(c.IP); err == nil {
 			c.IP = host
 		}
+		if p.Addr.Network() == "bufconn" { // a node in this process
+			c.IP = "127.0.0.1"
+		}
 	}
 	return c, nil
 }

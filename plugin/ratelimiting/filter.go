@@ -8,12 +8,13 @@ import (
 	"sync"
 
 	"github.com/sekifuda/sekifuda/plugin"
+	"github.com/sekifuda/sekifuda/plugin/counting"
 )
 
 type filter struct {
 	limiter    plugin.Limiter
 	windows    []window
-	identifier identifier
+	identifier counting.Identifier
 	log        *slog.Logger
 	silent     bool
 	status     int
@@ -70,19 +71,19 @@ func (f *filter) tell(x *plugin.Exchange, d *plugin.Decision) {
 	least, leastLeft := 0, 0.0
 	for i := range f.windows {
 		w := &f.windows[i]
-		left := max(0, float64(d.Remaining[i])-w.excess)
+		left := max(0, float64(d.Remaining[i])-w.Excess)
 		if !d.Allowed && i == d.Stop {
 			left = 0
 		}
 		if i == 0 || left <= leastLeft {
 			least, leastLeft = i, left
 		}
-		x.Early.Set(w.limitHeader, w.text)
+		x.Early.Set(w.limitHeader, w.Text)
 		x.Early.Set(w.remainHeader, number(x, left))
 	}
 	w := &f.windows[least]
 	reset := x.Decimal(w.reset(d.Now))
-	x.Early.Set("RateLimit-Limit", w.text)
+	x.Early.Set("RateLimit-Limit", w.Text)
 	x.Early.Set("RateLimit-Remaining", number(x, leastLeft))
 	x.Early.Set("RateLimit-Reset", reset)
 	if !d.Allowed {

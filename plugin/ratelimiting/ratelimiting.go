@@ -10,15 +10,13 @@ import (
 	"net/http"
 
 	"github.com/sekifuda/sekifuda/plugin"
+	"github.com/sekifuda/sekifuda/plugin/counting"
 )
 
 // Definition is inert; plugin.Load reads its options at start.
 var Definition = plugin.Define(New)
 
-const (
-	defaultMessage = "API rate limit exceeded"
-	nobody         = "00000000-0000-0000-0000-000000000000"
-)
+const defaultMessage = "API rate limit exceeded"
 
 // New asks the gate for the counters of the configuration's scope. Two configurations of one
 // route and service count together, as Kong's keys do.
@@ -31,17 +29,17 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := place(c)
+	store, err := counting.Place(c.GetPolicy(), c.GetRedis())
 	if err != nil {
 		return nil, err
 	}
 	rule := plugin.Rule{
-		ID:            ruleID(h.Scope()),
+		ID:            counting.RuleID("ratelimit", h.Scope()),
 		Redis:         store,
 		FaultTolerant: c.FaultTolerant == nil || c.GetFaultTolerant(),
 	}
 	for _, w := range windows {
-		rule.Windows = append(rule.Windows, w.Window)
+		rule.Windows = append(rule.Windows, w.Window.Window)
 	}
 	limiter, err := h.Limiter(rule)
 	if err != nil {
@@ -58,29 +56,4 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 		f.message = c.GetErrorMessage()
 	}
 	return f, nil
-}
-
-func ruleID(s plugin.Scope) string {
-	route, service := s.RouteID, s.ServiceID
-	if route == "" {
-		route = nobody
-	}
-	if service == "" {
-		service = nobody
-	}
-	return "ratelimit:" + route + ":" + service
-}
-
-// place says where counts are kept. The policy cluster, Kong's counters in PostgreSQL, means
-// the gate's own shared store here: it is what a gate without a database has.
-func place(c *Config) (*plugin.Redis, error) {
-	switch c.GetPolicy() {
-	case "", "local":
-		return nil, nil
-	case "cluster":
-		return &plugin.Redis{}, nil
-	case "redis":
-		return redis(c.GetRedis())
-	}
-	return nil, fmt.Errorf("config.policy: unknown policy %q", c.GetPolicy())
 }

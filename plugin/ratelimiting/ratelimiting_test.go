@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sekifuda/sekifuda/plugin"
+	"github.com/sekifuda/sekifuda/plugin/counting"
 	"github.com/sekifuda/sekifuda/plugin/plugintest"
 )
 
@@ -32,7 +34,7 @@ func early(x *plugin.Exchange) map[string]string {
 	return all
 }
 
-const global = "ratelimit:" + nobody + ":" + nobody
+const global = "ratelimit:" + counting.Nobody + ":" + counting.Nobody
 
 func TestRecordedHeaders(t *testing.T) {
 	t.Parallel()
@@ -57,8 +59,8 @@ func TestRecordedHeaders(t *testing.T) {
 			for name, n := range in.Limits {
 				setLimit(c, name, n)
 			}
-			for _, p := range periods {
-				h.Counters.Set(global, "192.0.2.1", p.period, in.Used[p.name])
+			for name, used := range in.Used {
+				h.Counters.Set(global, "192.0.2.1", plugin.Period(slices.Index(names, name)), used)
 			}
 			x := plugintest.Request{}.Exchange()
 			got := build(t, c, h).OnRequest(x)
@@ -75,6 +77,8 @@ func TestRecordedHeaders(t *testing.T) {
 		})
 	}
 }
+
+var names = []string{"second", "minute", "hour", "day", "month", "year"}
 
 func setLimit(c *Config, period string, n float64) {
 	switch period {
@@ -136,10 +140,10 @@ func TestWhoIsCountedTogether(t *testing.T) {
 func TestRuleIsTheScopeOfThePlugin(t *testing.T) {
 	t.Parallel()
 	for want, scope := range map[string]plugin.Scope{
-		global:                       {},
-		"ratelimit:r:" + nobody:      {RouteID: "r", ConsumerID: "c"},
-		"ratelimit:" + nobody + ":s": {ServiceID: "s"},
-		"ratelimit:r:s":              {RouteID: "r", ServiceID: "s"},
+		global:                                {},
+		"ratelimit:r:" + nobody:               {RouteID: "r", ConsumerID: "c"},
+		"ratelimit:" + counting.Nobody + ":s": {ServiceID: "s"},
+		"ratelimit:r:s":                       {RouteID: "r", ServiceID: "s"},
 	} {
 		h := plugintest.NewHost()
 		h.In = scope

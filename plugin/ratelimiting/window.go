@@ -2,70 +2,42 @@ package ratelimiting
 
 import (
 	"errors"
-	"fmt"
-	"math"
-	"strconv"
 	"time"
 
 	"github.com/sekifuda/sekifuda/plugin"
+	"github.com/sekifuda/sekifuda/plugin/counting"
 )
 
 // window is one configured limit with all of its texts made ready.
 type window struct {
-	plugin.Window
-	name           string
-	text           string // the limit as headers show it
-	excess         float64
+	counting.Window
 	limitHeader    string
 	remainHeader   string
 	seconds        int64 // length as Kong counts it: a month has 30 days, a year 365
 	reasonExceeded string
 }
 
-var periods = []struct {
-	period  plugin.Period
-	name    string
-	title   string
-	seconds int64
-	limit   func(*Config) *float64
-}{
-	{plugin.Second, "second", "Second", 1, func(c *Config) *float64 { return c.Second }},
-	{plugin.Minute, "minute", "Minute", 60, func(c *Config) *float64 { return c.Minute }},
-	{plugin.Hour, "hour", "Hour", 3600, func(c *Config) *float64 { return c.Hour }},
-	{plugin.Day, "day", "Day", 86400, func(c *Config) *float64 { return c.Day }},
-	{plugin.Month, "month", "Month", 2592000, func(c *Config) *float64 { return c.Month }},
-	{plugin.Year, "year", "Year", 31536000, func(c *Config) *float64 { return c.Year }},
+var lengths = [...]int64{
+	plugin.Second: 1, plugin.Minute: 60, plugin.Hour: 3600,
+	plugin.Day: 86400, plugin.Month: 2592000, plugin.Year: 31536000,
 }
 
-// compile reads the limits, shortest window first. That a longer window allows no less than
-// a shorter one is the schema's to check.
+// compile reads the limits, shortest window first.
 func compile(c *Config) ([]window, error) {
-	var all []window
-	for _, p := range periods {
-		limit := p.limit(c)
-		if limit == nil {
-			continue
-		}
-		if !(*limit > 0) || *limit > 1<<53 {
-			return nil, fmt.Errorf("config.%s: value must be greater than 0 and at most 2^53", p.name)
-		}
-		// A fractional limit lets through what the next integer does: the last request may
-		// start while anything is left.
-		whole := math.Ceil(*limit)
-		all = append(all, window{
-			Window:         plugin.Window{Period: p.period, Limit: int64(whole)},
-			name:           p.name,
-			text:           strconv.FormatFloat(*limit, 'f', -1, 64),
-			excess:         whole - *limit,
-			limitHeader:    "X-RateLimit-Limit-" + p.title,
-			remainHeader:   "X-RateLimit-Remaining-" + p.title,
-			seconds:        p.seconds,
-			reasonExceeded: "over-" + p.name,
-		})
+	configured, err := counting.Windows(counting.Limits{c.Second, c.Minute, c.Hour, c.Day, c.Month, c.Year}, "config.")
+	if err != nil {
+		return nil, err
 	}
-	if len(all) == 0 {
+	if len(configured) == 0 {
 		return nil, errors.New("at least one of these fields must be non-empty: 'config.second', 'config.minute', " +
 			"'config.hour', 'config.day', 'config.month', 'config.year'")
+	}
+	all := make([]window, len(configured))
+	for i, w := range configured {
+		all[i] = window{
+			Window: w, seconds: lengths[w.Period], reasonExceeded: "over-" + w.Name,
+			limitHeader: "X-RateLimit-Limit-" + w.Title, remainHeader: "X-RateLimit-Remaining-" + w.Title,
+		}
 	}
 	return all, nil
 }

@@ -8,12 +8,13 @@ import (
 	"sync"
 
 	"github.com/sekifuda/sekifuda/plugin"
+	"github.com/sekifuda/sekifuda/plugin/counting"
 )
 
 type filter struct {
 	limits     []limit
 	windows    int // of all limits
-	identifier identifier
+	identifier counting.Identifier
 	header     string
 	silent     bool
 	block      bool
@@ -89,7 +90,7 @@ func (f *filter) OnRequest(x *plugin.Exchange) plugin.Verdict {
 func (f *filter) take(v *visit, w *window, n int64) error {
 	v.decision = plugin.Decision{}
 	err := w.limiter.Take(v.context, v.who, n, &v.decision)
-	v.left[w.index] = left{max(0, float64(v.decision.Remaining[0])-w.excess), err == nil && v.decision.Counted}
+	v.left[w.index] = left{max(0, float64(v.decision.Remaining[0])-w.Excess), err == nil && v.decision.Counted}
 	return err
 }
 
@@ -164,7 +165,7 @@ func (f *filter) tell(x *plugin.Exchange, v *visit) {
 		for k := range l.windows {
 			w := &l.windows[k]
 			if n := v.left[w.index]; n.known {
-				x.Response.Header.Set(w.limitHeader, w.text)
+				x.Response.Header.Set(w.limitHeader, w.Text)
 				x.Response.Header.Set(w.remainHeader, number(x, n.n))
 			}
 		}

@@ -3,41 +3,19 @@ package responseratelimiting
 import (
 	"fmt"
 
-	"github.com/sekifuda/sekifuda/plugin"
+	"github.com/sekifuda/sekifuda/plugin/counting"
 )
-
-// identifier says for whom is counted. The text is valid as long as the exchange.
-type identifier func(x *plugin.Exchange) string
 
 // identify returns the identifier of config.limit_by. Whoever is not known is the client's
 // address, as in Kong.
-func identify(c *Config) (identifier, error) {
+func identify(c *Config) (counting.Identifier, error) {
 	switch c.GetLimitBy() {
 	case "", "consumer":
-		return consumer, nil
+		return counting.OrAddress(counting.Consumer), nil
 	case "credential":
-		return credential, nil
+		return counting.OrAddress(counting.Credential), nil
 	case "ip":
-		return address, nil
+		return counting.Address, nil
 	}
 	return nil, fmt.Errorf("config.limit_by: unknown value %q", c.GetLimitBy())
-}
-
-func consumer(x *plugin.Exchange) string {
-	if x.Consumer != nil {
-		return x.Consumer.ID
-	}
-	return credential(x)
-}
-
-func credential(x *plugin.Exchange) string {
-	if x.Credential != nil {
-		return x.Credential.ID
-	}
-	return address(x)
-}
-
-func address(x *plugin.Exchange) string {
-	var b [64]byte
-	return x.Text(x.Client.Unmap().AppendTo(b[:0]))
 }

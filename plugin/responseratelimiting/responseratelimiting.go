@@ -10,15 +10,13 @@ import (
 	"sync"
 
 	"github.com/sekifuda/sekifuda/plugin"
+	"github.com/sekifuda/sekifuda/plugin/counting"
 )
 
 // Definition is inert; plugin.Load reads its options at start.
 var Definition = plugin.Define(New)
 
-const (
-	defaultHeader = "x-kong-limit"
-	nobody        = "00000000-0000-0000-0000-000000000000"
-)
+const defaultHeader = "x-kong-limit"
 
 // New asks the gate for the counters. Each period of each limit has its own, because what is
 // spent counts in all of them, also in those that have less left.
@@ -27,7 +25,7 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := place(c)
+	store, err := counting.Place(c.GetPolicy(), c.GetRedis())
 	if err != nil {
 		return nil, err
 	}
@@ -49,8 +47,8 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 			w.index = f.windows
 			f.windows++
 			w.limiter, err = h.Limiter(plugin.Rule{
-				ID:            ruleID(h.Scope()) + ":" + l.name + ":" + w.name,
-				Windows:       []plugin.Window{w.Window},
+				ID:            counting.RuleID("response_ratelimit", h.Scope()) + ":" + l.name + ":" + w.Name,
+				Windows:       []plugin.Window{w.Window.Window},
 				Redis:         store,
 				FaultTolerant: c.FaultTolerant == nil || c.GetFaultTolerant(),
 			})
@@ -61,29 +59,4 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 	}
 	f.visits = sync.Pool{New: func() any { return newVisit(f.windows, len(f.limits)) }}
 	return f, nil
-}
-
-func ruleID(s plugin.Scope) string {
-	route, service := s.RouteID, s.ServiceID
-	if route == "" {
-		route = nobody
-	}
-	if service == "" {
-		service = nobody
-	}
-	return "response_ratelimit:" + route + ":" + service
-}
-
-// place says where counts are kept. The policy cluster, Kong's counters in PostgreSQL, means
-// the gate's own shared store here: it is what a gate without a database has.
-func place(c *Config) (*plugin.Redis, error) {
-	switch c.GetPolicy() {
-	case "", "local":
-		return nil, nil
-	case "cluster":
-		return &plugin.Redis{}, nil
-	case "redis":
-		return redis(c.GetRedis())
-	}
-	return nil, fmt.Errorf("config.policy: unknown policy %q", c.GetPolicy())
 }

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sekifuda/sekifuda/plugin"
+	"github.com/sekifuda/sekifuda/plugin/counting"
 	"github.com/sekifuda/sekifuda/plugin/plugintest"
 )
 
@@ -162,7 +163,7 @@ func TestHeadersCanBeHiddenAndRenamed(t *testing.T) {
 	if h := x.Response.Header.Fields(); len(h) != 1 || h[0].Name != "x-kong-limit" {
 		t.Errorf("client is told %v", h)
 	}
-	if got := f.host.Counters.Used("response_ratelimit:r:"+nobody+":video:minute", "192.0.2.1", plugin.Minute); got != 2 {
+	if got := f.host.Counters.Used("response_ratelimit:r:"+counting.Nobody+":video:minute", "192.0.2.1", plugin.Minute); got != 2 {
 		t.Errorf("%d is counted, want 2", got)
 	}
 }

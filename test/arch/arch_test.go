@@ -134,6 +134,7 @@ func allowed(from, to string) bool {
 
 // sharedByPlugins are folders below plugin that are not plugins: the contract's own parts.
 var sharedByPlugins = map[string]bool{
+	"plugin/counting":   true,
 	"plugin/logentry":   true,
 	"plugin/payload":    true,
 	"plugin/expression": true,

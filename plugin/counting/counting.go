@@ -1,0 +1,78 @@
+// Package counting is what plugins that limit by counts have in common: who is counted
+// together, in which windows, and where the counts are kept.
+//
+// It knows Kong's words for these things; it does not count: that is the gate's limiter.
+package counting
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/sekifuda/sekifuda/plugin"
+)
+
+// Nobody stands in keys for the route or service that a configuration is not of, as in Kong.
+const Nobody = "00000000-0000-0000-0000-000000000000"
+
+// RuleID names the counts of a configuration: two of one route and service count together, as
+// Kong's keys do.
+func RuleID(what string, s plugin.Scope) string {
+	return what + ":" + cmp.Or(s.RouteID, Nobody) + ":" + cmp.Or(s.ServiceID, Nobody)
+}
+
+// Kong's defaults, for a config that did not go through the schema.
+const (
+	defaultPort    = 6379
+	defaultTimeout = 2000 // milliseconds
+)
+
+// Redis is config.redis, as every such plugin has it.
+type Redis interface {
+	GetHost() string
+	GetPort() int64
+	GetTimeout() int64
+	GetUsername() string
+	GetPassword() string
+	GetDatabase() int64
+	GetSsl() bool
+	GetSslVerify() bool
+	GetServerName() string
+}
+
+// Place says where counts are kept. The policy cluster, Kong's counters in PostgreSQL, means
+// the gate's own shared store here: it is what a gate without a database has.
+func Place(policy string, r Redis) (*plugin.Redis, error) {
+	switch policy {
+	case "", "local":
+		return nil, nil
+	case "cluster":
+		return &plugin.Redis{}, nil
+	case "redis":
+		return redis(r)
+	}
+	return nil, fmt.Errorf("config.policy: unknown policy %q", policy)
+}
+
+// redis reads config.redis. Without a host it is the gate's own shared store.
+func redis(c Redis) (*plugin.Redis, error) {
+	if c.GetHost() == "" {
+		return &plugin.Redis{}, nil
+	}
+	port, timeout := cmp.Or(c.GetPort(), defaultPort), cmp.Or(c.GetTimeout(), defaultTimeout)
+	if port < 1 || port > 65535 {
+		return nil, fmt.Errorf("config.redis.port: %d is no port to connect to", port)
+	}
+	return &plugin.Redis{
+		Addr:       net.JoinHostPort(c.GetHost(), strconv.FormatInt(port, 10)),
+		Username:   c.GetUsername(),
+		Password:   c.GetPassword(),
+		DB:         int(c.GetDatabase()),
+		TLS:        c.GetSsl(),
+		TLSVerify:  c.GetSslVerify(),
+		ServerName: c.GetServerName(),
+		Timeout:    time.Duration(timeout) * time.Millisecond,
+	}, nil
+}

@@ -1,0 +1,39 @@
+package counting
+
+import "github.com/sekifuda/sekifuda/plugin"
+
+// Identifier says with whom a request is counted. The text is valid as long as the exchange.
+type Identifier func(x *plugin.Exchange) string
+
+// OrAddress counts by the client's address where of says nothing, as Kong does with whatever is
+// missing from a request.
+func OrAddress(of Identifier) Identifier {
+	return func(x *plugin.Exchange) string {
+		if id := of(x); id != "" {
+			return id
+		}
+		return Address(x)
+	}
+}
+
+// Address counts by the client's address.
+func Address(x *plugin.Exchange) string {
+	var b [64]byte
+	return x.Text(x.Client.Unmap().AppendTo(b[:0]))
+}
+
+// Consumer counts by the consumer, else by the credential; "" when nobody is known.
+func Consumer(x *plugin.Exchange) string {
+	if x.Consumer != nil {
+		return x.Consumer.ID
+	}
+	return Credential(x)
+}
+
+// Credential counts by the credential; "" when there is none.
+func Credential(x *plugin.Exchange) string {
+	if x.Credential != nil {
+		return x.Credential.ID
+	}
+	return ""
+}
