@@ -119,9 +119,29 @@ type Rule struct {
 	ID      string   // counters are shared by all with this ID
 	Windows []Window // ascending by period, none twice
 	Redis   *Redis   // where counts are shared; nil: in this process
-	// FaultTolerant admits what cannot be counted; otherwise Take returns the error.
-	FaultTolerant bool
+	Outage  Outage   // what is done while the store of the counts is away
 }
+
+// Outage is what a limiter does while the store of its counts is away.
+type Outage uint8
+
+// The outage modes.
+const (
+	// EqualShare gives every gate the same part of what was left.
+	EqualShare Outage = iota
+	// DemandShare gives gates parts as they asked last. Views that are seconds old may sum to
+	// more than there was.
+	DemandShare
+	// Open admits everything, and charges it later.
+	Open
+	// Closed admits nothing: Take returns an error.
+	Closed
+)
+
+var outageNames = [...]string{"equal_share", "demand_share", "open", "closed"}
+
+// String is the mode's name in settings, metrics and headers.
+func (o Outage) String() string { return outageNames[o] }
 
 // Redis is how to reach a Redis server.
 type Redis struct {
@@ -148,6 +168,9 @@ type Decision struct {
 	Remaining [6]int64
 	// Now is the time at which the windows were read.
 	Now time.Time
+	// Mode is how it was decided: "local" in this process, "shared" by all gates, or the name
+	// of an Outage.
+	Mode string
 }
 
 // Limiter counts. It is safe for concurrent use.

@@ -117,16 +117,7 @@ func (l *Limits) Limiter(r plugin.Rule) (plugin.Limiter, error) {
 	if s == nil {
 		return &local{table: l.table, clock: l.clock, rule: r}, nil
 	}
-	return s.Limiter(r.ID, &lease.Rule{Windows: r.Windows, Outage: outage(r), ExactUpTo: lease.DefaultExactUpTo}), nil
-}
-
-// outage is what Kong's fault_tolerant means here: what is shared is still limited when its
-// store is away, each gate to its part.
-func outage(r plugin.Rule) lease.Outage {
-	if r.FaultTolerant {
-		return lease.EqualShare
-	}
-	return lease.Closed
+	return s.Limiter(r.ID, &lease.Rule{Windows: r.Windows, Outage: r.Outage, ExactUpTo: lease.DefaultExactUpTo}), nil
 }
 
 func check(r plugin.Rule) error {

@@ -22,7 +22,7 @@ func (l *local) Take(_ func() context.Context, identifier string, n int64, d *pl
 	if n < 0 {
 		return fmt.Errorf("take %d of rule %s: not a number of requests", n, l.rule.ID)
 	}
-	d.Now, d.Counted = l.clock(), true
+	d.Now, d.Counted, d.Mode = l.clock(), true, "local"
 	l.table.take(l.rule.Windows, key{l.rule.ID, shorten(identifier)}, n, d)
 	return nil
 }

@@ -46,6 +46,7 @@ func yearly(r plugin.Redis, limit int64) plugin.Rule {
 		ID:      "ratelimit:r:s",
 		Windows: []plugin.Window{{Period: plugin.Month, Limit: 10 * limit}, {Period: plugin.Year, Limit: limit}},
 		Redis:   &r,
+		Outage:  plugin.Closed,
 	}
 }
 
@@ -167,7 +168,7 @@ func TestADeadRedisCostsNothing(t *testing.T) {
 	closed.Close()
 	for _, addr := range []string{silent.Addr().String(), closed.Addr().String()} {
 		rule := yearly(plugin.Redis{Addr: addr}, 1)
-		rule.FaultTolerant = true
+		rule.Outage = plugin.EqualShare
 		l := limiter(t, build(t, Options{Patience: 20 * time.Millisecond}), rule)
 		start := time.Now()
 		for i := range 1000 {
@@ -216,7 +217,7 @@ func TestOutage(t *testing.T) {
 	all := build(t, Options{Patience: 200 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
 	rule := yearly(read(t, server.URL), 5)
 	strict := limiter(t, all, rule)
-	rule.ID, rule.FaultTolerant = "tolerant", true
+	rule.ID, rule.Outage = "tolerant", plugin.EqualShare
 	tolerant := limiter(t, all, rule)
 	stop := run(t, all)
 	if d := take(t, tolerant, "a"); !d.Counted || d.Remaining[1] != 4 {
@@ -296,7 +297,7 @@ func TestARefusedConnectionCountsAsNoAnswer(t *testing.T) {
 	} {
 		all := build(t, Options{Logger: slog.New(slog.DiscardHandler)})
 		rule := yearly(server, 2)
-		rule.FaultTolerant = true
+		rule.Outage = plugin.EqualShare
 		l := limiter(t, all, rule)
 		for i := range 3 {
 			if d := take(t, l, "a"); d.Allowed != (i < 2) {
@@ -314,7 +315,7 @@ func TestAClosedStoreDecidesAlone(t *testing.T) {
 	t.Parallel()
 	all := build(t, Options{Logger: slog.New(slog.DiscardHandler)})
 	rule := yearly(empty(t), 5)
-	rule.FaultTolerant = true
+	rule.Outage = plugin.EqualShare
 	l := limiter(t, all, rule)
 	stop := run(t, all)
 	take(t, l, "a")

@@ -23,13 +23,7 @@ func RuleID(what string, s plugin.Scope) string {
 	return what + ":" + cmp.Or(s.RouteID, Nobody) + ":" + cmp.Or(s.ServiceID, Nobody)
 }
 
-// Kong's defaults, for a config that did not go through the schema.
-const (
-	defaultPort    = 6379
-	defaultTimeout = 2000 // milliseconds
-)
-
-// Redis is config.redis, as every such plugin has it.
+// Redis is config.redis with its defaults filled in, as every such plugin has it.
 type Redis interface {
 	GetHost() string
 	GetPort() int64
@@ -56,23 +50,38 @@ func Place(policy string, r Redis) (*plugin.Redis, error) {
 	return nil, fmt.Errorf("config.policy: unknown policy %q", policy)
 }
 
+// Outage reads config.outage; without it fault_tolerant says what is done, as in Kong.
+func Outage(mode string, faultTolerant *bool) (plugin.Outage, error) {
+	if mode == "" {
+		if faultTolerant != nil && !*faultTolerant {
+			return plugin.Closed, nil
+		}
+		return plugin.EqualShare, nil
+	}
+	for o := plugin.EqualShare; o <= plugin.Closed; o++ {
+		if o.String() == mode {
+			return o, nil
+		}
+	}
+	return 0, fmt.Errorf("config.outage: unknown mode %q", mode)
+}
+
 // redis reads config.redis. Without a host it is the gate's own shared store.
 func redis(c Redis) (*plugin.Redis, error) {
 	if c.GetHost() == "" {
 		return &plugin.Redis{}, nil
 	}
-	port, timeout := cmp.Or(c.GetPort(), defaultPort), cmp.Or(c.GetTimeout(), defaultTimeout)
-	if port < 1 || port > 65535 {
-		return nil, fmt.Errorf("config.redis.port: %d is no port to connect to", port)
+	if c.GetPort() < 1 || c.GetPort() > 65535 {
+		return nil, fmt.Errorf("config.redis.port: %d is no port to connect to", c.GetPort())
 	}
 	return &plugin.Redis{
-		Addr:       net.JoinHostPort(c.GetHost(), strconv.FormatInt(port, 10)),
+		Addr:       net.JoinHostPort(c.GetHost(), strconv.FormatInt(c.GetPort(), 10)),
 		Username:   c.GetUsername(),
 		Password:   c.GetPassword(),
 		DB:         int(c.GetDatabase()),
 		TLS:        c.GetSsl(),
 		TLSVerify:  c.GetSslVerify(),
 		ServerName: c.GetServerName(),
-		Timeout:    time.Duration(timeout) * time.Millisecond,
+		Timeout:    time.Duration(c.GetTimeout()) * time.Millisecond,
 	}, nil
 }

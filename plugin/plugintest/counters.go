@@ -75,10 +75,10 @@ type limiter struct {
 func (l *limiter) Take(_ func() context.Context, identifier string, n int64, d *plugin.Decision) error {
 	l.c.mu.Lock()
 	defer l.c.mu.Unlock()
-	*d = plugin.Decision{Allowed: true, Counted: true, Now: l.c.clock.Now()}
+	*d = plugin.Decision{Allowed: true, Counted: true, Mode: "local", Now: l.c.clock.Now()}
 	if l.c.fail != nil {
 		d.Counted = false
-		if l.rule.FaultTolerant {
+		if l.rule.Outage != plugin.Closed {
 			return nil
 		}
 		d.Allowed = false

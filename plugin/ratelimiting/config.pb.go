@@ -56,7 +56,11 @@ type Config struct {
 	// Text of the refusal.
 	ErrorMessage *string `protobuf:"bytes,15,opt,name=error_message,json=errorMessage,proto3,oneof" json:"error_message,omitempty"`
 	// Seconds between exchanges with Redis; -1: with every request.
-	SyncRate      *float64 `protobuf:"fixed64,16,opt,name=sync_rate,json=syncRate,proto3,oneof" json:"sync_rate,omitempty"`
+	SyncRate *float64 `protobuf:"fixed64,16,opt,name=sync_rate,json=syncRate,proto3,oneof" json:"sync_rate,omitempty"`
+	// What is done while the store of the counts is away; else fault_tolerant says it.
+	Outage *string `protobuf:"bytes,17,opt,name=outage,proto3,oneof" json:"outage,omitempty"`
+	// Whether those who send "Sekifuda-Debug: limits" are told how a request was decided.
+	TellMode      *bool `protobuf:"varint,18,opt,name=tell_mode,json=tellMode,proto3,oneof" json:"tell_mode,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -203,6 +207,20 @@ func (x *Config) GetSyncRate() float64 {
 	return 0
 }
 
+func (x *Config) GetOutage() string {
+	if x != nil && x.Outage != nil {
+		return *x.Outage
+	}
+	return ""
+}
+
+func (x *Config) GetTellMode() bool {
+	if x != nil && x.TellMode != nil {
+		return *x.TellMode
+	}
+	return false
+}
+
 // Redis is where counts are shared.
 type Config_Redis struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -325,7 +343,7 @@ var File_ratelimiting_config_proto protoreflect.FileDescriptor
 
 const file_ratelimiting_config_proto_rawDesc = "" +
 	"\n" +
-	"\x19ratelimiting/config.proto\x12\x1fsekifuda.plugin.ratelimiting.v1\x1a!sekifuda/options/v1/options.proto\"\x84\x1c\n" +
+	"\x19ratelimiting/config.proto\x12\x1fsekifuda.plugin.ratelimiting.v1\x1a!sekifuda/options/v1/options.proto\"\xa0\x1d\n" +
 	"\x06Config\x12,\n" +
 	"\x06second\x18\x01 \x01(\x01B\x0f\xea\xe0\x18\vR\t1\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\x06second\x88\x01\x01\x12,\n" +
 	"\x06minute\x18\x02 \x01(\x01B\x0f\xea\xe0\x18\vR\t1\x00\x00\x00\x00\x00\x00\x00\x00H\x01R\x06minute\x88\x01\x01\x12(\n" +
@@ -349,7 +367,10 @@ const file_ratelimiting_config_proto_rawDesc = "" +
 	"error_code\x18\x0e \x01(\x01B\x14\xea\xe0\x18\x10\x1a\x03429R\t1\x00\x00\x00\x00\x00\x00\x00\x00H\fR\terrorCode\x88\x01\x01\x12G\n" +
 	"\rerror_message\x18\x0f \x01(\tB\x1d\xea\xe0\x18\x19\x1a\x17API rate limit exceededH\rR\ferrorMessage\x88\x01\x01\x12,\n" +
 	"\tsync_rate\x18\x10 \x01(\x01B\n" +
-	"\xea\xe0\x18\x06\x10\x01\x1a\x02-1H\x0eR\bsyncRate\x88\x01\x01\x1a\x9e\x04\n" +
+	"\xea\xe0\x18\x06\x10\x01\x1a\x02-1H\x0eR\bsyncRate\x88\x01\x01\x12O\n" +
+	"\x06outage\x18\x11 \x01(\tB2\xea\xe0\x18.R)*\vequal_share*\fdemand_share*\x04open*\x06closed\x80\x01\x01H\x0fR\x06outage\x88\x01\x01\x120\n" +
+	"\ttell_mode\x18\x12 \x01(\bB\x0e\xea\xe0\x18\n" +
+	"\x1a\x05false\x80\x01\x01H\x10R\btellMode\x88\x01\x01\x1a\x9e\x04\n" +
 	"\x05Redis\x12&\n" +
 	"\x04host\x18\x01 \x01(\tB\r\xea\xe0\x18\tR\a\xb2\x01\x04hostH\x00R\x04host\x88\x01\x01\x120\n" +
 	"\x04port\x18\x02 \x01(\x03B\x17\xea\xe0\x18\x13\x1a\x046379R\vR\t\x11\x00\x00\x00\x00\xe0\xff\xef@H\x01R\x04port\x88\x01\x01\x126\n" +
@@ -444,7 +465,10 @@ const file_ratelimiting_config_proto_rawDesc = "" +
 	"\v_error_codeB\x10\n" +
 	"\x0e_error_messageB\f\n" +
 	"\n" +
-	"_sync_rateB?Z=github.com/sekifuda/sekifuda/plugin/ratelimiting;ratelimitingb\x06proto3"
+	"_sync_rateB\t\n" +
+	"\a_outageB\f\n" +
+	"\n" +
+	"_tell_modeB?Z=github.com/sekifuda/sekifuda/plugin/ratelimiting;ratelimitingb\x06proto3"
 
 var (
 	file_ratelimiting_config_proto_rawDescOnce sync.Once

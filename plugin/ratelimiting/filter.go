@@ -17,6 +17,7 @@ type filter struct {
 	identifier counting.Identifier
 	log        *slog.Logger
 	silent     bool
+	open       bool // to those who ask how limits are decided
 	status     int
 	message    string
 }
@@ -52,6 +53,9 @@ func (f *filter) decide(x *plugin.Exchange, a *ask) plugin.Verdict {
 	if err := f.limiter.Take(a.context, f.identifier(x), 1, d); err != nil {
 		f.log.Error("count request", "plugin", "rate-limiting", "error", err)
 		return plugin.Deny(http.StatusInternalServerError, "").Because("limits-unreachable")
+	}
+	if f.open && counting.AsksMode(x) {
+		x.Early.Set("Sekifuda-Limit-Mode", d.Mode)
 	}
 	if !d.Counted {
 		return plugin.Next

@@ -33,11 +33,11 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	rule := plugin.Rule{
-		ID:            counting.RuleID("ratelimit", h.Scope()),
-		Redis:         store,
-		FaultTolerant: c.FaultTolerant == nil || c.GetFaultTolerant(),
+	outage, err := counting.Outage(c.GetOutage(), c.FaultTolerant)
+	if err != nil {
+		return nil, err
 	}
+	rule := plugin.Rule{ID: counting.RuleID("ratelimit", h.Scope()), Redis: store, Outage: outage}
 	for _, w := range windows {
 		rule.Windows = append(rule.Windows, w.Window.Window)
 	}
@@ -47,7 +47,7 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 	}
 	f := &filter{
 		limiter: limiter, windows: windows, identifier: by, log: h.Logger(),
-		silent: c.GetHideClientHeaders(), status: http.StatusTooManyRequests, message: defaultMessage,
+		silent: c.GetHideClientHeaders(), open: c.GetTellMode(), status: http.StatusTooManyRequests, message: defaultMessage,
 	}
 	if c.ErrorCode != nil {
 		f.status = int(c.GetErrorCode())

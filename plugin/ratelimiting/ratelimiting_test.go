@@ -110,7 +110,7 @@ func TestWhoIsCountedTogether(t *testing.T) {
 	}{
 		{"a consumer", &Config{}, func(x *plugin.Exchange) { x.Consumer, x.Credential = bob, key }, "bob-id"},
 		{"a credential without consumer", &Config{}, func(x *plugin.Exchange) { x.Credential = key }, "key-id"},
-		{"nobody known", &Config{}, func(*plugin.Exchange) {}, "192.0.2.1"},
+		{"counting.Nobody known", &Config{}, func(*plugin.Exchange) {}, "192.0.2.1"},
 		{"a credential", &Config{LimitBy: proto.String("credential")}, func(x *plugin.Exchange) { x.Consumer, x.Credential = bob, key }, "key-id"},
 		{"no credential", &Config{LimitBy: proto.String("credential")}, func(x *plugin.Exchange) { x.Consumer = bob }, "192.0.2.1"},
 		{"an address", &Config{LimitBy: proto.String("ip")}, func(x *plugin.Exchange) { x.Consumer = bob }, "192.0.2.1"},
@@ -141,7 +141,7 @@ func TestRuleIsTheScopeOfThePlugin(t *testing.T) {
 	t.Parallel()
 	for want, scope := range map[string]plugin.Scope{
 		global:                                {},
-		"ratelimit:r:" + nobody:               {RouteID: "r", ConsumerID: "c"},
+		"ratelimit:r:" + counting.Nobody:               {RouteID: "r", ConsumerID: "c"},
 		"ratelimit:" + counting.Nobody + ":s": {ServiceID: "s"},
 		"ratelimit:r:s":                       {RouteID: "r", ServiceID: "s"},
 	} {
@@ -164,7 +164,7 @@ func TestPolicySaysWhereCountsAre(t *testing.T) {
 		{&Config{Policy: proto.String("local")}, nil},
 		{&Config{Policy: proto.String("cluster")}, &plugin.Redis{}},
 		{&Config{Policy: proto.String("redis")}, &plugin.Redis{}},
-		{&Config{Policy: proto.String("redis"), Redis: &Config_Redis{Host: proto.String("r.test")}}, &plugin.Redis{Addr: "r.test:6379", Timeout: 2 * time.Second}},
+		{&Config{Policy: proto.String("redis"), Redis: &Config_Redis{Host: proto.String("r.test"), Port: proto.Int64(6379)}}, &plugin.Redis{Addr: "r.test:6379"}},
 		{&Config{Policy: proto.String("redis"), Redis: &Config_Redis{
 			Host: proto.String("::1"), Port: proto.Int64(7000), Timeout: proto.Int64(50), Username: proto.String("u"), Password: proto.String("p"),
 			Database: proto.Int64(3), Ssl: proto.Bool(true), SslVerify: proto.Bool(true), ServerName: proto.String("s.test"),
@@ -246,6 +246,49 @@ func TestAStoreThatIsAway(t *testing.T) {
 	}
 }
 
+func TestOutageModes(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		outage   string
+		tolerant bool
+		want     plugin.Outage
+	}{
+		{"", true, plugin.EqualShare}, {"", false, plugin.Closed},
+		{"open", false, plugin.Open}, {"closed", true, plugin.Closed}, {"demand_share", true, plugin.DemandShare}, {"equal_share", false, plugin.EqualShare},
+	} {
+		h := plugintest.NewHost()
+		config := &Config{Minute: proto.Float64(1), FaultTolerant: proto.Bool(c.tolerant)}
+		if c.outage != "" {
+			config.Outage = proto.String(c.outage)
+		}
+		build(t, config, h)
+		if got := h.Counters.Rules()[0].Outage; got != c.want {
+			t.Errorf("outage of %v = %v, want %v", config, got, c.want)
+		}
+	}
+}
+
+func TestTheModeIsToldToThoseWhoAsk(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		tell bool
+		ask  []string
+		want string
+	}{
+		{true, []string{"Sekifuda-Debug: limits"}, "local"},
+		{true, nil, ""},
+		{true, []string{"Sekifuda-Debug: routes"}, ""},
+		{false, []string{"Sekifuda-Debug: limits"}, ""},
+	} {
+		f := build(t, &Config{Minute: proto.Float64(1), TellMode: proto.Bool(c.tell)}, plugintest.NewHost())
+		x := plugintest.Request{Lines: c.ask}.Exchange()
+		f.OnRequest(x)
+		if got := x.Early.Get("Sekifuda-Limit-Mode"); got != c.want {
+			t.Errorf("tell %v, %v: mode is %q, want %q", c.tell, c.ask, got, c.want)
+		}
+	}
+}
+
 func TestNewRefusesWhatCannotBe(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -258,6 +301,7 @@ func TestNewRefusesWhatCannotBe(t *testing.T) {
 		{&Config{Minute: proto.Float64(5), LimitBy: proto.String("path")}, "config.path: required field missing"},
 		{&Config{Minute: proto.Float64(5), LimitBy: proto.String("moon")}, "config.limit_by"},
 		{&Config{Minute: proto.Float64(5), Policy: proto.String("moon")}, "config.policy"},
+		{&Config{Minute: proto.Float64(5), Outage: proto.String("moon")}, "config.outage"},
 		{&Config{Minute: proto.Float64(5), Policy: proto.String("redis"), Redis: &Config_Redis{Host: proto.String("h"), Port: proto.Int64(0)}}, "config.redis.port"},
 	}
 	for _, tt := range tests {

@@ -40,7 +40,9 @@ type Config struct {
 	// Whether limits are kept out of answers.
 	HideClientHeaders *bool `protobuf:"varint,7,opt,name=hide_client_headers,json=hideClientHeaders,proto3,oneof" json:"hide_client_headers,omitempty"`
 	// Limits by name.
-	Limits        map[string]*Config_Limit `protobuf:"bytes,8,rep,name=limits,proto3" json:"limits,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Limits map[string]*Config_Limit `protobuf:"bytes,8,rep,name=limits,proto3" json:"limits,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What is done while the store of the counts is away; else fault_tolerant says it.
+	Outage        *string `protobuf:"bytes,9,opt,name=outage,proto3,oneof" json:"outage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -129,6 +131,13 @@ func (x *Config) GetLimits() map[string]*Config_Limit {
 		return x.Limits
 	}
 	return nil
+}
+
+func (x *Config) GetOutage() string {
+	if x != nil && x.Outage != nil {
+		return *x.Outage
+	}
+	return ""
 }
 
 // Redis is where counts are shared.
@@ -344,7 +353,7 @@ var File_responseratelimiting_config_proto protoreflect.FileDescriptor
 
 const file_responseratelimiting_config_proto_rawDesc = "" +
 	"\n" +
-	"!responseratelimiting/config.proto\x12'sekifuda.plugin.responseratelimiting.v1\x1a!sekifuda/options/v1/options.proto\"\xd0\x1b\n" +
+	"!responseratelimiting/config.proto\x12'sekifuda.plugin.responseratelimiting.v1\x1a!sekifuda/options/v1/options.proto\"\xac\x1c\n" +
 	"\x06Config\x128\n" +
 	"\vheader_name\x18\x01 \x01(\tB\x12\xea\xe0\x18\x0e\x1a\fx-kong-limitH\x00R\n" +
 	"headerName\x88\x01\x01\x12J\n" +
@@ -355,7 +364,8 @@ const file_responseratelimiting_config_proto_rawDesc = "" +
 	"\x05redis\x18\x05 \x01(\v25.sekifuda.plugin.responseratelimiting.v1.Config.RedisB\x06\xea\xe0\x18\x02\x10\x01R\x05redis\x12K\n" +
 	"\x18block_on_first_violation\x18\x06 \x01(\bB\r\xea\xe0\x18\t\x10\x01\x1a\x05falseH\x04R\x15blockOnFirstViolation\x88\x01\x01\x12B\n" +
 	"\x13hide_client_headers\x18\a \x01(\bB\r\xea\xe0\x18\t\x10\x01\x1a\x05falseH\x05R\x11hideClientHeaders\x88\x01\x01\x12d\n" +
-	"\x06limits\x18\b \x03(\v2;.sekifuda.plugin.responseratelimiting.v1.Config.LimitsEntryB\x0f\xea\xe0\x18\v\x10\x01R\x02`\x01j\x03\xc8\x01\x01R\x06limits\x1ap\n" +
+	"\x06limits\x18\b \x03(\v2;.sekifuda.plugin.responseratelimiting.v1.Config.LimitsEntryB\x0f\xea\xe0\x18\v\x10\x01R\x02`\x01j\x03\xc8\x01\x01R\x06limits\x12O\n" +
+	"\x06outage\x18\t \x01(\tB2\xea\xe0\x18.R)*\vequal_share*\fdemand_share*\x04open*\x06closed\x80\x01\x01H\x06R\x06outage\x88\x01\x01\x1ap\n" +
 	"\vLimitsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12K\n" +
 	"\x05value\x18\x02 \x01(\v25.sekifuda.plugin.responseratelimiting.v1.Config.LimitR\x05value:\x028\x01\x1a\x9e\x04\n" +
@@ -454,7 +464,8 @@ const file_responseratelimiting_config_proto_rawDesc = "" +
 	"\a_policyB\x11\n" +
 	"\x0f_fault_tolerantB\x1b\n" +
 	"\x19_block_on_first_violationB\x16\n" +
-	"\x14_hide_client_headersBOZMgithub.com/sekifuda/sekifuda/plugin/responseratelimiting;responseratelimitingb\x06proto3"
+	"\x14_hide_client_headersB\t\n" +
+	"\a_outageBOZMgithub.com/sekifuda/sekifuda/plugin/responseratelimiting;responseratelimitingb\x06proto3"
 
 var (
 	file_responseratelimiting_config_proto_rawDescOnce sync.Once

@@ -33,6 +33,10 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 	if err != nil {
 		return nil, err
 	}
+	outage, err := counting.Outage(c.GetOutage(), c.FaultTolerant)
+	if err != nil {
+		return nil, err
+	}
 	f := &filter{
 		limits: limits, identifier: by, log: h.Logger(), header: c.GetHeaderName(),
 		silent: c.GetHideClientHeaders(), block: c.GetBlockOnFirstViolation(),
@@ -50,7 +54,7 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 				ID:            counting.RuleID("response_ratelimit", h.Scope()) + ":" + l.name + ":" + w.Name,
 				Windows:       []plugin.Window{w.Window.Window},
 				Redis:         store,
-				FaultTolerant: c.FaultTolerant == nil || c.GetFaultTolerant(),
+				Outage:  outage,
 			})
 			if err != nil {
 				return nil, fmt.Errorf("config.policy: %w", err)

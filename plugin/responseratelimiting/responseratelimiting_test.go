@@ -213,9 +213,9 @@ func TestCountersAway(t *testing.T) {
 func TestRedisAndRules(t *testing.T) {
 	t.Parallel()
 	c := video(5)
-	c.Policy, c.Redis = proto.String("redis"), &Config_Redis{Host: proto.String("cache.test"), Port: proto.Int64(6380), Password: proto.String("p")}
+	c.Policy, c.Redis = proto.String("redis"), &Config_Redis{Host: proto.String("cache.test"), Port: proto.Int64(6380), Timeout: proto.Int64(2000), Password: proto.String("p")}
 	rules := build(t, c).host.Counters.Rules()
-	if len(rules) != 1 || rules[0].Redis == nil || rules[0].Redis.Addr != "cache.test:6380" || rules[0].Redis.Timeout != 2*time.Second || !rules[0].FaultTolerant {
+	if len(rules) != 1 || rules[0].Redis == nil || rules[0].Redis.Addr != "cache.test:6380" || rules[0].Redis.Timeout != 2*time.Second || rules[0].Outage != plugin.EqualShare {
 		t.Errorf("rules = %+v", rules)
 	}
 	for want, c := range map[string]*Config{

@@ -90,7 +90,7 @@ func TestClusterIsExact(t *testing.T) {
 	url, nodes := startCluster(t)
 	const seconds = 4
 	o := orders{
-		RedisURL: url, Windows: perSecond(1000), Tolerant: true, Rate: 1500,
+		RedisURL: url, Windows: perSecond(1000), Rate: 1500,
 		For: seconds*time.Second - 50*time.Millisecond, Patience: 2 * time.Second,
 	}
 	begin := second()
@@ -129,7 +129,7 @@ func TestASlotMoves(t *testing.T) {
 	}()
 	const seconds, limit = 6, 2000
 	r, err := runFleet(10, orders{
-		RedisURL: url, Windows: perSecond(limit), Tolerant: true, Rate: 3000, For: seconds*time.Second - 50*time.Millisecond,
+		RedisURL: url, Windows: perSecond(limit), Rate: 3000, For: seconds*time.Second - 50*time.Millisecond,
 	}, begin)
 	<-done
 	if err != nil {
@@ -204,7 +204,7 @@ func TestFailover(t *testing.T) {
 	}()
 	const seconds, limit = 12, 2000
 	r, err := runFleet(10, orders{
-		RedisURL: fmt.Sprintf("redis://127.0.0.1:%d?master_name=m", watch), Windows: perSecond(limit), Tolerant: true,
+		RedisURL: fmt.Sprintf("redis://127.0.0.1:%d?master_name=m", watch), Windows: perSecond(limit),
 		Rate: 3000, For: seconds*time.Second - 50*time.Millisecond,
 	}, begin)
 	if err != nil {

@@ -70,7 +70,7 @@ func TestFleetIsExact(t *testing.T) {
 		c := dial(t, server.URL)
 		const seconds = 5
 		o := orders{
-			RedisURL: server.URL, Windows: perSecond(tt.limit), Tolerant: true, Rate: tt.rate,
+			RedisURL: server.URL, Windows: perSecond(tt.limit), Rate: tt.rate,
 			For: seconds*time.Second - 50*time.Millisecond,
 		}
 		if !full() {
@@ -190,7 +190,7 @@ func TestChaos(t *testing.T) {
 			h.undo(t, p)
 		}()
 		r, err := runFleet(gates, orders{
-			RedisURL: p.proxy.URL, Windows: perSecond(limit), Tolerant: true, Rate: rate,
+			RedisURL: p.proxy.URL, Windows: perSecond(limit), Rate: rate,
 			For: seconds*time.Second - 50*time.Millisecond, WatchFrom: 3 * time.Second, WatchTo: 6 * time.Second,
 		}, begin)
 		<-done

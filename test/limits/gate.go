@@ -24,7 +24,7 @@ const gateVariable = "SEKI_LIMITS_GATE"
 type orders struct {
 	RedisURL string
 	Windows  []plugin.Window
-	Tolerant bool
+	Outage   plugin.Outage
 	Rate     float64 // requests in a second
 	Begin    time.Time
 	For      time.Duration
@@ -70,7 +70,7 @@ func beGate(text string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	l, err := all.Limiter(plugin.Rule{ID: "fleet", Windows: o.Windows, Redis: &plugin.Redis{}, FaultTolerant: o.Tolerant})
+	l, err := all.Limiter(plugin.Rule{ID: "fleet", Windows: o.Windows, Redis: &plugin.Redis{}, Outage: o.Outage})
 	if err != nil {
 		return err
 	}

@@ -41,31 +41,10 @@ const (
 	maxWaiters = 1 << 16
 )
 
-// Outage says what a gate does when the authority does not answer.
-type Outage uint8
-
-// The outage modes.
-const (
-	// EqualShare gives every gate the same part of what was left.
-	EqualShare Outage = iota
-	// DemandShare gives gates parts as they asked last. Views that are seconds old may sum to
-	// more than there was.
-	DemandShare
-	// Open admits everything, as debt.
-	Open
-	// Closed admits nothing: the verdict is Fault.
-	Closed
-)
-
-var outageNames = [...]string{"equal_share", "demand_share", "open", "closed"}
-
-// String is the mode's name in settings, metrics and headers.
-func (o Outage) String() string { return outageNames[o] }
-
 // Rule is what buckets enforce. Immutable once a bucket has it.
 type Rule struct {
 	Windows   []plugin.Window // ascending by period, none twice, at most MaxWindows
-	Outage    Outage
+	Outage    plugin.Outage
 	ExactUpTo int64 // limits up to this one lease nothing ahead
 	// Reclaim gives what a silent gate holds to the others, for at most that much over the
 	// limit; otherwise a crash costs what the gate held until the window ends.

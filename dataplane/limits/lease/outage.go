@@ -1,6 +1,10 @@
 package lease
 
-import "hash/fnv"
+import (
+	"hash/fnv"
+
+	"github.com/sekifuda/sekifuda/plugin"
+)
 
 // weightAge is how old a view of everyone's demand may be for parts to be made from it.
 const weightAge = int64(2e9)
@@ -40,12 +44,12 @@ func (b *Bucket) shareAll(now int64, out *Out) {
 func (b *Bucket) share(now int64, w *Waiter, out *Out) {
 	w.Outage, w.Window = true, b.wins[0].start
 	out.Done = append(out.Done, w)
-	if b.rule.Outage == Closed {
+	if b.rule.Outage == plugin.Closed {
 		w.Verdict = Fault
 		return
 	}
 	w.Verdict = Admit
-	if b.rule.Outage != Open {
+	if b.rule.Outage != plugin.Open {
 		for i := range b.wins {
 			b.setShare(now, i)
 			if b.wins[i].share < w.N {
@@ -72,7 +76,7 @@ func (b *Bucket) setShare(now int64, i int) {
 	}
 	w.shared = true
 	base := max(0, w.left.Load()) // the limit when nothing is known
-	if b.rule.Outage == DemandShare && now-b.seen < weightAge {
+	if b.rule.Outage == plugin.DemandShare && now-b.seen < weightAge {
 		w.share = int64(float64(base) * b.weight)
 		return
 	}

@@ -83,7 +83,7 @@ func random(seed uint64) sim.Workload {
 		l.Windows = append(l.Windows, plugin.Window{Period: plugin.Hour, Limit: limit * 5 / 2})
 	}
 	l.Rate = float64(limit+20) * (0.3 + 2*g.Float64())
-	l.Rule = lease.Rule{ExactUpTo: lease.DefaultExactUpTo, Outage: lease.Outage(g.IntN(4)), RefuseNear: g.IntN(5) == 0}
+	l.Rule = lease.Rule{ExactUpTo: lease.DefaultExactUpTo, Outage: plugin.Outage(g.IntN(4)), RefuseNear: g.IntN(5) == 0}
 	faults(g, &l)
 	return l
 }

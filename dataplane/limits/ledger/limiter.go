@@ -22,6 +22,9 @@ const maxIdentifier = 200
 // ErrAway says that Redis does not answer and that the rule admits nothing meanwhile.
 var ErrAway = errors.New("the store of shared limits does not answer")
 
+// shared is the mode of what was decided with leases.
+const shared = "shared"
+
 // Limiter is a rule that is counted in a Ledger.
 type Limiter struct {
 	ledger *Ledger
@@ -46,7 +49,7 @@ func (l *Limiter) Take(ctx func() context.Context, identifier string, n int64, d
 		return fmt.Errorf("take %d of rule %s: not a number of requests", n, l.table.name)
 	}
 	e, now := l.table.get(shorten(identifier)), l.ledger.o.Now()
-	d.Counted = true
+	d.Counted, d.Mode = true, shared
 	v, refill := lease.Undecided, false
 	if n > 0 {
 		v, refill = e.Take(now, n)
@@ -167,10 +170,11 @@ func (l *Limiter) decide(w *lease.Waiter, d *plugin.Decision) error {
 	if !w.Outage {
 		return nil
 	}
+	d.Mode = l.table.rule.Outage.String()
 	s := &l.ledger.stats
 	if d.Allowed {
 		s.admitted.Add(1)
-		d.Counted = l.table.rule.Outage != lease.Open // what is let through uncounted has nothing to tell
+		d.Counted = l.table.rule.Outage != plugin.Open // what is let through uncounted has nothing to tell
 		return nil
 	}
 	s.refused.Add(1)

@@ -53,7 +53,7 @@ func Ways(l *Workload) []Way {
 	}
 	switch {
 	case len(l.Outages) > 0:
-		with("leases, demand_share", func(r *lease.Rule) { r.Outage = lease.DemandShare })
+		with("leases, demand_share", func(r *lease.Rule) { r.Outage = plugin.DemandShare })
 	case l.CrashEach > 0:
 		with("leases, reclaim", func(r *lease.Rule) { r.Reclaim = true })
 	case l.Keys > 1:
