@@ -67,6 +67,7 @@ type DataPlane struct {
 	feed     *feed.Client
 	limits   *limits.Limits
 	metrics  *telemetry.Metrics
+	refusals *telemetry.Refusals
 	compiler *graph.Compiler
 	crew     *crew
 	network  *upstream.Network
@@ -86,7 +87,10 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 		}
 		o.NodeID = id
 	}
-	d := &DataPlane{Options: o, crew: newCrew(o.Log), network: upstream.NewNetwork(upstream.NetworkOptions{Now: o.Now})}
+	d := &DataPlane{
+		Options: o, crew: newCrew(o.Log), refusals: telemetry.NewRefusals(),
+		network: upstream.NewNetwork(upstream.NetworkOptions{Now: o.Now}),
+	}
 	var err error
 	if d.limits, err = limits.New(limits.Options{RedisURL: o.RedisURL, Logger: o.Log, Clock: o.Now}); err != nil {
 		return nil, fmt.Errorf("--redis-url: %w", err)
@@ -94,11 +98,11 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 	if d.engine, err = engine.New(engine.Options{
 		HeaderTimeout: o.HeaderTimeout, BodyTimeout: o.BodyTimeout, IdleTimeout: o.IdleTimeout,
 		MaxHeaderBytes: o.MaxHeaderBytes, MaxBodyBytes: o.MaxBodyBytes, TrustedIPs: o.TrustedIPs,
-		Network: d.network, Logger: o.Log,
+		Network: d.network, Logger: o.Log, Refused: d.refusals.Note,
 	}); err != nil {
 		return nil, err
 	}
-	d.metrics = telemetry.New(telemetry.Options{NodeID: o.NodeID, Version: o.Version, Counts: d.traffic, Stores: d.stores})
+	d.metrics = telemetry.New(telemetry.Options{NodeID: o.NodeID, Version: o.Version, Counts: d.traffic, Stores: d.stores, Refusals: d.refusals})
 	d.compiler = &graph.Compiler{Plugins: o.Plugins, Now: o.Now, Host: d.host}
 	hostname, err := os.Hostname()
 	if err != nil {
@@ -121,6 +125,9 @@ func (d *DataPlane) NodeID() string { return d.Options.NodeID }
 
 // Metrics serves /metrics.
 func (d *DataPlane) Metrics() http.Handler { return d.metrics }
+
+// Refusals serves why requests were refused here.
+func (d *DataPlane) Refusals() http.Handler { return d.refusals }
 
 // Counts are the engine's connections and requests.
 func (d *DataPlane) Counts() Counts { return d.engine.Counts() }

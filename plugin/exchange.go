@@ -44,6 +44,8 @@ type Exchange struct {
 
 	Times  Times
 	Reason string // why the gate answered itself; "" when the upstream did
+	// Decided is the filter that answered in the request phase; empty: none did.
+	Decided Decided
 
 	engine Engine
 	values []value
@@ -94,6 +96,12 @@ type Try struct {
 	State     string        // "", "failed", "next"
 	Code      int
 	Keepalive bool
+}
+
+// Decided names the configuration of a plugin that answered a request.
+type Decided struct {
+	Plugin string // "rate-limiting"
+	ID     string // of the plugin entity
 }
 
 // Source says who made an answer.
@@ -174,7 +182,7 @@ func (x *Exchange) Bind(e Engine) {
 	x.Early.Reset()
 	x.Route, x.Service, x.Consumer, x.Credential = nil, nil, nil, nil
 	x.Captures, x.Directory, x.Revision = Captures{Values: x.Captures.Values[:0]}, nil, 0
-	x.Times, x.Reason = Times{}, ""
+	x.Times, x.Reason, x.Decided = Times{}, "", Decided{}
 	clear(x.values)
 	x.values = x.values[:0]
 	x.extra = x.extra[:0]

@@ -54,6 +54,7 @@ func init() {
 		"switch":       {"give each of two groups what the other runs", switchGroups},
 		"rollback":     {"take a group back to what it ran before", rollback},
 		"release":      {"move a group to a revision, a share of its nodes at a time", releases},
+		"explain":      {"why a request was refused, by its X-Kong-Request-Id", explain},
 		"nodes":        {"the nodes and what they enforce", nodes},
 		"version":      {"print the version", printVersion},
 	}

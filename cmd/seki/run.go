@@ -132,7 +132,7 @@ func runAll(ctx context.Context, c *call) error {
 		return err
 	}
 	defer closeStore()
-	if err := p.status(dp.Ready, dp.Metrics()); err != nil {
+	if err := p.status(dp.Ready, dp); err != nil {
 		return err
 	}
 	p.announce("both planes in one process")
@@ -201,7 +201,7 @@ func runDataPlane(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := p.status(dp.Ready, dp.Metrics()); err != nil {
+	if err := p.status(dp.Ready, dp); err != nil {
 		return err
 	}
 	p.announce("node " + dp.NodeID())
@@ -296,8 +296,9 @@ func (p *process) nodeID() (string, error) {
 	return dataplane.KeptID(filepath.Join(p.dataDir, "controlplane-id"))
 }
 
-// status serves the status listener until the process ends.
-func (p *process) status(ready func() error, metrics http.Handler) error {
+// status serves the status listener until the process ends; dp is the node in this process, if
+// there is one.
+func (p *process) status(ready func() error, dp *dataplane.DataPlane) error {
 	l, err := p.open("status", "http", "status-listen", p.statusListen)
 	if err != nil || l == nil {
 		return err
@@ -305,8 +306,9 @@ func (p *process) status(ready func() error, metrics http.Handler) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status/ready", func(w http.ResponseWriter, _ *http.Request) { answerReady(w, ready()) })
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answerReady(w, ready()) })
-	if metrics != nil {
-		mux.Handle("GET /metrics", metrics)
+	if dp != nil {
+		mux.Handle("GET /metrics", dp.Metrics())
+		mux.Handle("GET /status/refusals", dp.Refusals())
 	}
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() {

@@ -20,7 +20,9 @@ func (e *exchange) request(c *graph.Chain) plugin.Verdict {
 		}
 		e.picked = append(e.picked, in)
 		if in.Request != nil && !answer.Done() {
-			answer = in.Request.OnRequest(&e.x)
+			if answer = in.Request.OnRequest(&e.x); answer.Done() {
+				e.x.Decided = plugin.Decided{Plugin: in.Plugin.Name, ID: in.ID}
+			}
 		}
 	}
 	return answer

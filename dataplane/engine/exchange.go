@@ -135,15 +135,18 @@ func (e *exchange) run() {
 func (e *exchange) serve() {
 	limit := e.eng.opt.MaxBodyBytes
 	if limit > 0 && e.head.Length > limit {
+		e.x.Reason = "body-too-large"
 		e.page(413)
 		return
 	}
 	if !e.route() {
 		e.collect(e.view.Global())
+		e.x.Reason = "no-route"
 		e.deny(404, "no Route matched with those values")
 		return
 	}
 	if e.checkProtocol() {
+		e.x.Reason = "wrong-protocol"
 		return
 	}
 	if v := e.request(e.endpoint.Chain); v.Done() {
@@ -151,6 +154,7 @@ func (e *exchange) serve() {
 		return
 	}
 	if e.endpoint.Service == nil {
+		e.x.Reason = "no-service"
 		e.deny(503, "no Service found with those values")
 		return
 	}
@@ -163,6 +167,7 @@ func (e *exchange) refuseHead(status int) {
 	e.describe()
 	e.locate()
 	e.collect(e.view.Global())
+	e.x.Reason = "malformed-request"
 	e.plainPage(status)
 	e.end()
 }
@@ -176,6 +181,9 @@ func (e *exchange) end() {
 		if in.Log != nil {
 			in.Log.OnLog(&e.x)
 		}
+	}
+	if e.x.Reason != "" && e.x.Response.Status >= 400 && e.eng.opt.Refused != nil {
+		e.eng.opt.Refused(&e.x)
 	}
 	e.reply.release()
 	e.body.release()

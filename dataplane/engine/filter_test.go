@@ -9,6 +9,7 @@ import (
 
 	"github.com/sekifuda/sekifuda/dataplane/graph"
 	"github.com/sekifuda/sekifuda/dataplane/upstream"
+	"github.com/sekifuda/sekifuda/model/schema"
 	"github.com/sekifuda/sekifuda/plugin"
 )
 
@@ -23,7 +24,7 @@ func (f responseFunc) OnResponse(x *plugin.Exchange)              { f(x) }
 func (f logFunc) OnLog(x *plugin.Exchange)                        { f(x) }
 
 func instanceOf(f plugin.Filter) *graph.Instance {
-	in := &graph.Instance{Filter: f}
+	in := &graph.Instance{ID: "p", Plugin: &plugin.Plugin{Plugin: &schema.Plugin{Name: "test"}}, Filter: f}
 	in.Request, _ = f.(plugin.RequestFilter)
 	in.Response, _ = f.(plugin.ResponseFilter)
 	in.Log, _ = f.(plugin.LogFilter)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sekifuda/sekifuda/dataplane/upstream"
+	"github.com/sekifuda/sekifuda/plugin"
 )
 
 // Options are what a gate is told once, at its start. The zero value is Kong's defaults.
@@ -23,6 +24,10 @@ type Options struct {
 	RealIPHeader string
 	// RealIPRecursive skips trusted addresses in that header from its end.
 	RealIPRecursive bool
+
+	// Refused hears of exchanges that the gate answered itself with 4xx or 5xx, once they are
+	// logged; nil: nobody does. It must not keep the exchange.
+	Refused func(*plugin.Exchange)
 
 	Identity *Identity         // nil: KongIdentity
 	Network  *upstream.Network // nil: the system's

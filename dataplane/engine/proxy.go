@@ -222,9 +222,10 @@ func (e *exchange) noPeer(err error) {
 		e.x.Response.Status = 499
 	case errors.Is(err, upstream.ErrNoPeer), errors.Is(err, upstream.ErrNoName):
 		e.proxied = false
+		e.x.Reason = "no-healthy-target"
 		e.deny(503, err.Error())
 	case errors.As(err, &resolve):
-		e.proxied = false
+		e.proxied, e.x.Reason = false, "name-resolution-failed"
 		e.deny(500, err.Error())
 	default:
 		e.failed(err)
@@ -252,10 +253,12 @@ func (e *exchange) failed(err error) {
 func (e *exchange) clientFault(err error) {
 	var fault *h1.Error
 	if errors.As(err, &fault) && !e.watch.lost() {
+		e.x.Reason = "malformed-body"
 		e.page(fault.Status)
 		return
 	}
 	if upstream.IsTimeout(err) && !e.watch.lost() {
+		e.x.Reason = "client-too-slow"
 		e.page(408)
 		return
 	}

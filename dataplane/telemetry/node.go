@@ -33,6 +33,9 @@ func (m *Metrics) appendNode(b []byte) []byte {
 	b = head(b, "sekifuda_build_info", "gauge", "The node and its own version; always 1.")
 	b = line(b, "sekifuda_build_info", node+`,version="`+escape(m.options.Version)+`",go="`+runtime.Version()+`"`, 1)
 	b = m.appendStores(b)
+	if m.options.Refusals != nil {
+		b = m.options.Refusals.append(b)
+	}
 	return appendProcess(b, node)
 }
 

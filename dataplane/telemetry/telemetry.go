@@ -27,7 +27,8 @@ type Options struct {
 	Targets   func() []Target
 	Store     func() bool // whether the node's source of configuration answers
 	Stores    func() []Store
-	MaxSeries int // 0: a hundred thousand
+	Refusals  *Refusals // nil: nothing is counted by reason
+	MaxSeries int       // 0: a hundred thousand
 	Logger    *slog.Logger
 }
 

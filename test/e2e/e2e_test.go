@@ -361,3 +361,52 @@ func TestBadInputLeavesNothing(t *testing.T) {
 		t.Errorf("something was written: %s", out)
 	}
 }
+
+// TestExplain asks why requests were refused, by the id that their answers carry.
+func TestExplain(t *testing.T) {
+	t.Parallel()
+	p, up := run(t, t.TempDir()), echo(t)
+	admin := p.URLs["admin"]
+	put(t, admin+"/services/s", `{"url":"`+up.URL+`"}`)
+	put(t, admin+"/services/s/routes/limited", `{"paths":["/limited"]}`)
+	put(t, admin+"/routes/limited/plugins/"+uuid, `{"name":"rate-limiting","config":{"year":1}}`)
+	seki := func(args string) (string, int) {
+		return stack.Shell(t, []string{"SEKI_NODES=" + p.Addr("status")}, stack.Binary(t)+" explain "+args)
+	}
+	for i, c := range []struct {
+		path   string
+		status int
+		want   []string
+	}{
+		{"/limited/a?key=secret", 200, nil},
+		{"/limited/a?key=secret", 429, []string{"refused with 429 by plugin rate-limiting (" + uuid + ")", "over-year: the requests allowed in this year are used up", "route limited, service s", "GET " + p.Addr("proxy") + "/limited/a from 127.0.0.1"}},
+		{"/nowhere", 404, []string{"refused with 404 by the gate itself", "no-route: no route matches"}},
+	} {
+		res, err := http.Get(p.URLs["proxy"] + c.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != c.status {
+			t.Fatalf("request %d: %s", i, res.Status)
+		}
+		out, code := seki(res.Header.Get("X-Kong-Request-Id"))
+		if c.want == nil {
+			if code != 1 || !strings.Contains(out, "none of these nodes refused request") {
+				t.Errorf("explain of an answered request: exit %d %s", code, out)
+			}
+			continue
+		}
+		for _, w := range c.want {
+			if code != 0 || !strings.Contains(out, w) || strings.Contains(out, "secret") {
+				t.Errorf("explain says (exit %d)\n%swant %q and no query", code, out, w)
+			}
+		}
+	}
+	if out, code := seki(""); code != 0 || !strings.Contains(out, "no-route") || !strings.Contains(out, "over-year") {
+		t.Errorf("the newest refusals are\n%s", out)
+	}
+	if _, out := call(t, http.MethodGet, p.URLs["status"]+"/metrics", ""); !strings.Contains(out, `sekifuda_refused_total{reason="no-route"} 1`) {
+		t.Error("/metrics does not count the refusal by its reason")
+	}
+}
