@@ -51,9 +51,9 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 			w.index = f.windows
 			f.windows++
 			w.limiter, err = h.Limiter(plugin.Rule{
-				ID:            counting.RuleID("response_ratelimit", h.Scope()) + ":" + l.name + ":" + w.Name,
-				Windows:       []plugin.Window{w.Window.Window},
-				Redis:         store,
+				ID:      counting.RuleID("response_ratelimit", h.Scope()) + ":" + l.name + ":" + w.Name,
+				Windows: []plugin.Window{w.Window.Window},
+				Redis:   store,
 				Outage:  outage,
 			})
 			if err != nil {
