@@ -54,6 +54,8 @@ func init() {
 		"switch":       {"give each of two groups what the other runs", switchGroups},
 		"rollback":     {"take a group back to what it ran before", rollback},
 		"release":      {"move a group to a revision, a share of its nodes at a time", releases},
+		"monitor":      {"watch the installation by thresholds, write alerts, tell of them", monitor},
+		"doctor":       {"the daily, weekly and monthly checklists, with what to do", examine},
 		"explain":      {"why a request was refused, by its X-Kong-Request-Id", explain},
 		"nodes":        {"the nodes and what they enforce", nodes},
 		"version":      {"print the version", printVersion},
@@ -70,7 +72,8 @@ func main() {
 	os.Exit(c.main(ctx, os.Args[1:]))
 }
 
-// main runs one command line and returns its exit code: 0 done, 1 failed, 2 misused.
+// main runs one command line and returns its exit code: 0 done, 1 failed, 2 misused; verbs that
+// tell how things are exit with how bad they are.
 func (c *call) main(ctx context.Context, args []string) int {
 	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
 		c.help()
@@ -83,7 +86,10 @@ func (c *call) main(ctx context.Context, args []string) int {
 	}
 	c.name, c.args = args[0], args[1:]
 	err := v.run(ctx, c)
+	var level levelExit
 	switch {
+	case errors.As(err, &level):
+		return int(level.level)
 	case err == nil:
 		return 0
 	case errors.Is(err, flag.ErrHelp):

@@ -52,7 +52,8 @@ func appendProcess(b []byte, node string) []byte {
 	b = head(b, "kong_memory_lua_shared_dict_bytes", "gauge", "Bytes of the heap of this process that are in use or free to be used again.")
 	b = line(b, "kong_memory_lua_shared_dict_bytes", dict, live+free)
 	b = head(b, "kong_memory_lua_shared_dict_total_bytes", "gauge", "Bytes that this process has from the system.")
-	return line(b, "kong_memory_lua_shared_dict_total_bytes", dict, total)
+	b = line(b, "kong_memory_lua_shared_dict_total_bytes", dict, total)
+	return appendMemory(b)
 }
 
 func (m *Metrics) reachable() uint64 {

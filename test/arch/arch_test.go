@@ -41,6 +41,8 @@ var arrows = map[string][]string{
 	"controlplane/grpcapi":  {"controlplane/config", "controlplane/release", "controlplane/fleet", "model", "model/schema"},
 	"controlplane/console":  {},
 
+	"ops": {},
+
 	"dataplane/feed":      {},
 	"dataplane/router":    {"plugin"},
 	"dataplane/upstream":  {},
