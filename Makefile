@@ -44,6 +44,7 @@ generate: ## code from .proto files, the plugin list, reference pages
 	$(BUF) generate
 	$(GO) generate ./plugin/all
 	$(GO) run ./cmd/seki-gen differences
+	$(GO) run ./cmd/seki-gen ops
 
 bench: ## CPU per proxied request beside nginx and net/http, in one run
 	@test/setup.sh --bench

@@ -36,30 +36,86 @@ type Measure struct {
 	Default Threshold
 	// Query is the measure for Prometheus; "" when it cannot be asked there.
 	Query string
+	// Runbook is what to do when it is bad.
+	Runbook string
 }
 
 // Measures are all measures, in the order in which they are reported. The defaults are the
 // operations guide's where it has them.
 var Measures = []Measure{
-	{"admin_response_ms", "Admin API response time", "ms", false, Threshold{500, 1000}, ""},
-	{"proxy_response_ms", "proxy response time", "ms", false, Threshold{500, 1000}, ""},
 	{
-		"request_latency_ms", "95th percentile of requests", "ms", false, Threshold{500, 1000},
-		`histogram_quantile(0.95, sum by (le) (rate(kong_request_latency_ms_bucket[5m])))`,
+		Name: "admin_response_ms", Title: "Admin API response time", Unit: "ms", Default: Threshold{500, 1000},
+		Runbook: "The desk is slow. Look at PostgreSQL first (`/status` tells whether it is reachable, `pg_stat_activity` what it does), then at the load of the machine. Nodes do not depend on it: traffic goes on.",
 	},
 	{
-		"error_rate_percent", "answers with 5xx", "%", false, Threshold{5, 10},
-		`100 * sum(rate(kong_http_requests_total{code=~"5.."}[5m])) / sum(rate(kong_http_requests_total[5m]))`,
+		Name: "proxy_response_ms", Title: "proxy response time", Unit: "ms", Default: Threshold{500, 1000},
+		Runbook: "The gate is slow though no upstream is asked. Look at the CPU and memory of the node, then at its log. If one node of many is slow, take it out of the load balancer and drain it.",
 	},
-	{"active_connections", "active connections", "", false, Threshold{100, 200}, `sum(kong_nginx_connections_total{state="active"})`},
 	{
-		"memory_percent", "memory", "%", false, Threshold{80, 90},
-		`100 * max(sekifuda_process_resident_bytes / sekifuda_memory_limit_bytes)`,
+		Name: "request_latency_ms", Title: "95th percentile of requests", Unit: "ms", Default: Threshold{500, 1000},
+		Query:   `histogram_quantile(0.95, sum by (le) (rate(kong_request_latency_ms_bucket[5m])))`,
+		Runbook: "Clients wait. Compare `kong_upstream_latency_ms` with `kong_kong_latency_ms`: if it is the upstream, look there, or lower its share; if it is the gate, see proxy_response_ms.",
 	},
-	{"auth_failures_per_minute", "failed authentications in a minute", "", false, Threshold{10, 100}, refusedPerMinute(authFailures)},
-	{"rate_limited_per_minute", "requests over a limit in a minute", "", false, Threshold{100, 1000}, refusedPerMinute(limitHits)},
-	{"foreign_addresses_per_minute", "requests from refused addresses in a minute", "", false, Threshold{10, 100}, refusedPerMinute(foreignAddresses)},
-	{"oversize_per_minute", "requests that are too large in a minute", "", false, Threshold{10, 100}, refusedPerMinute(oversize)},
+	{
+		Name: "error_rate_percent", Title: "answers with 5xx", Unit: "%", Default: Threshold{5, 10},
+		Query:   `100 * sum(rate(kong_http_requests_total{code=~"5.."}[5m])) / sum(rate(kong_http_requests_total[5m]))`,
+		Runbook: "Answers with 5xx. `seki explain` lists what the gate answered itself, with reasons; what the upstream answered is in the access log. If it began with a change, `seki log` shows it and `seki revert REV` or `seki rollback GROUP` takes it back.",
+	},
+	{
+		Name: "active_connections", Title: "active connections", Unit: "", Default: Threshold{100, 200},
+		Query:   `sum(kong_nginx_connections_total{state="active"})`,
+		Runbook: "More connections than expected. Look at `seki monitor` for what rises with it; slow upstreams hold connections. Raise the threshold if this is the new normal.",
+	},
+	{
+		Name: "memory_percent", Title: "memory", Unit: "%", Default: Threshold{80, 90},
+		Query:   `100 * max(sekifuda_process_resident_bytes / sekifuda_memory_limit_bytes)`,
+		Runbook: "The process nears its limit. Look at open streams and body sizes; a node may be restarted at any time, it comes back with its last snapshot.",
+	},
+	{
+		Name: "auth_failures_per_minute", Title: "failed authentications in a minute", Unit: "", Default: Threshold{10, 100},
+		Query:   refusedPerMinute(authFailures),
+		Runbook: "Somebody tries keys, or a client lost its own. `seki explain` lists who: if it is one address, refuse it with ip-restriction; if it is one client, give it a new key.",
+	},
+	{
+		Name: "rate_limited_per_minute", Title: "requests over a limit in a minute", Unit: "", Default: Threshold{100, 1000},
+		Query:   refusedPerMinute(limitHits),
+		Runbook: "Clients run into limits. `seki explain` lists which. If they are right, raise `config.minute` of the plugin: it acts at once on the counts that are there.",
+	},
+	{
+		Name: "foreign_addresses_per_minute", Title: "requests from refused addresses in a minute", Unit: "", Default: Threshold{10, 100},
+		Query:   refusedPerMinute(foreignAddresses),
+		Runbook: "Requests from addresses that are not allowed. If they come through a proxy of yours, set `--trusted-ips`; otherwise the gate does what it should.",
+	},
+	{
+		Name: "oversize_per_minute", Title: "requests that are too large in a minute", Unit: "", Default: Threshold{10, 100},
+		Query:   refusedPerMinute(oversize),
+		Runbook: "Bodies above the limit. A client that uploads more than is allowed, or somebody who tries: `seki explain` lists them.",
+	},
+}
+
+// State is something that is well or not, as Prometheus sees it.
+type State struct {
+	Name, Title, Severity, Query, Runbook string
+}
+
+// States are what alerts beside the measures.
+var States = []State{
+	{
+		"node_away", "a node does not answer", "critical", `up{job="sekifuda"} == 0`,
+		"The process is gone or cannot be reached. systemd, compose and Kubernetes start it again; it comes back with its last snapshot. Its log says why it ended.",
+	},
+	{
+		"database_away", "a node does not reach its source of configuration", "warning", "kong_datastore_reachable == 0",
+		"Nothing can be changed, but nodes serve what they have, also after a restart. Look at the control plane, then at PostgreSQL.",
+	},
+	{
+		"redis_away", "shared limits are decided without their store", "critical", "max by (store) (sekifuda_limits_store_down) == 1",
+		"Each node keeps to its share of what was left, as config.outage says. Bring Redis back; nodes find it by themselves and charge what they admitted meanwhile.",
+	},
+	{
+		"target_unhealthy", "a target is not healthy", "warning", `kong_upstream_target_health{state=~"unhealthy|dns_error"} == 1`,
+		"`/upstreams/NAME/health` shows all targets. Look at the target itself; it is taken back when its checks pass.",
+	},
 }
 
 // The reasons that measures are made of; a word that ends in "-" is a beginning.

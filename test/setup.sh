@@ -51,6 +51,7 @@ look() {
     have python3 || need python3
     have jq || need jq
     have curl || need curl
+    have promtool || need prometheus
     [ "$bench" = no ] || have nginx || [ -x /usr/sbin/nginx ] || need nginx-light
     [ "$bench" = no ] || have wrk || need wrk
     [ "$browser" = no ] || have_chromium || need chromium

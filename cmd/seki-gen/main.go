@@ -1,6 +1,7 @@
 // Command seki-gen makes pages of docs/reference from what the code and the tests read.
 //
 //	seki-gen differences    docs/reference/kong-differences.md from test/parity/differences.yaml
+//	seki-gen ops            alert rules, dashboard, runbooks and thresholds from ops.Measures
 //	seki-gen plugins        plugin/all/all.gen.go from the folders of plugin/
 package main
 
@@ -32,9 +33,11 @@ func run(root string, args []string) error {
 			return differences(filepath.Join(root, "test/parity/differences.yaml"), filepath.Join(root, "docs/reference/kong-differences.md"))
 		case "plugins":
 			return plugins(root)
+		case "ops":
+			return operations(root)
 		}
 	}
-	return errors.New("usage: seki-gen differences|plugins")
+	return errors.New("usage: seki-gen differences|ops|plugins")
 }
 
 // findRoot is the folder of go.mod: go generate runs in a package's own.
