@@ -141,7 +141,7 @@ func TestRuleIsTheScopeOfThePlugin(t *testing.T) {
 	t.Parallel()
 	for want, scope := range map[string]plugin.Scope{
 		global:                                {},
-		"ratelimit:r:" + counting.Nobody:               {RouteID: "r", ConsumerID: "c"},
+		"ratelimit:r:" + counting.Nobody:      {RouteID: "r", ConsumerID: "c"},
 		"ratelimit:" + counting.Nobody + ":s": {ServiceID: "s"},
 		"ratelimit:r:s":                       {RouteID: "r", ServiceID: "s"},
 	} {
