@@ -10,10 +10,10 @@ BUF     := $(GO) tool -modfile=tools.mod buf
 LINT    := $(GO) tool -modfile=tools.mod staticcheck
 ARGS    ?=
 
-.PHONY: help run build dev test check lint generate bench fuzz limits parity clean tidy
+.PHONY: help run build dev test check lint generate bench fuzz bench-fleet limits parity clean tidy
 
 help: ## what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 build: ## bin/seki
 	@mkdir -p bin
@@ -52,6 +52,10 @@ bench: ## CPU per proxied request beside nginx and net/http, in one run
 
 fuzz: ## every fuzz target for a while (FUZZTIME=20s)
 	@test/fuzz.sh
+
+bench-fleet: ## a change reaching a thousand nodes, and groups switched, on real processes
+	@test/setup.sh
+	SEKI_FLEET_FULL=1 $(GO) test -count=1 -timeout 20m -v ./test/fleet
 
 limits: ## ways to limit side by side in the simulator, then ten gates on real Redis servers
 	@test/setup.sh

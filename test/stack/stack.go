@@ -261,3 +261,6 @@ func (p *Process) Ended() bool {
 		return false
 	}
 }
+
+// PID is the process' number.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
