@@ -33,6 +33,10 @@ import (
 // the client says otherwise.
 const waitAtMost = 500 * time.Millisecond
 
+// canaryTime is how long one node of a group has a revision before the others, if it does not
+// answer sooner.
+const canaryTime = 250 * time.Millisecond
+
 // shutdownTimeout bounds how long calls under way may take once the process is to end.
 const shutdownTimeout = 5 * time.Second
 
@@ -48,6 +52,8 @@ type Options struct {
 	Version  string
 	Log      *slog.Logger
 	Now      func() time.Time
+	// KeepRefused leaves revisions that nodes refuse as they are, for somebody to mend.
+	KeepRefused bool
 
 	Admin   net.Listener
 	Console net.Listener
@@ -64,6 +70,7 @@ type ControlPlane struct {
 	cache   *xds.Cache
 	publish *publish.Publisher
 	release *release.Desk
+	poison  *poison // nil: what nodes refuse stays
 }
 
 // New wires the rooms. It starts nothing.
@@ -71,7 +78,12 @@ func New(o Options) *ControlPlane {
 	c := &ControlPlane{Options: o, started: o.Now()}
 	c.config = config.New(o.Store, o.Schema, o.Checker, o.Now)
 	c.fleet = fleet.New(o.Now)
-	c.cache = xds.New(xds.Options{Observer: publish.Observe(c.fleet), Now: o.Now})
+	observer := publish.Observe(c.fleet)
+	if !o.KeepRefused {
+		c.poison = newPoison(observer, c.fleet, c.config, o.Log)
+		observer = c.poison
+	}
+	c.cache = xds.New(xds.Options{Observer: observer, Now: o.Now, Canary: canaryTime})
 	c.publish = publish.New(publish.Options{
 		Store: o.Store, Cache: c.cache, Fleet: c.fleet, Log: o.Log,
 		Rules: &snapshot.Rules{Live: live(o.Schema)}, Lost: c.lost, Groups: c.groups,
@@ -117,6 +129,9 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	g.Go(func() error { return ended(c.cache.Run(ctx)) })
 	g.Go(func() error { return ended(c.fleet.Run(ctx)) })
 	g.Go(func() error { return ended(c.release.Run(ctx)) })
+	if c.poison != nil {
+		g.Go(func() error { return ended(c.poison.run(ctx)) })
+	}
 	c.serveFeeds(ctx, g)
 	if c.GRPC != nil {
 		s := grpc.NewServer(grpc.ChainUnaryInterceptor(grpcapi.Intercept(c.Log)), grpc.ChainStreamInterceptor(grpcapi.InterceptStream(c.Log)),

@@ -249,7 +249,7 @@ func (p *process) gate(ctx context.Context, s *gateSettings, target string, dial
 // office makes the control plane; dp is the node in the same process, if there is one.
 func (p *process) office(ctx context.Context, s *officeSettings, dp *dataplane.DataPlane, feeds ...net.Listener) (*controlplane.ControlPlane, func(), error) {
 	o := controlplane.Options{
-		Schema: p.schema, Plugins: p.plugins, Checker: checker{p.plugins, p.schema}, Version: version, Log: p.log, Now: time.Now, Feeds: feeds,
+		Schema: p.schema, Plugins: p.plugins, Checker: checker{p.plugins, p.schema}, Version: version, Log: p.log, Now: time.Now, Feeds: feeds, KeepRefused: s.keepRefused,
 	}
 	nodeID, err := p.nodeID()
 	if err != nil {

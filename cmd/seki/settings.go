@@ -17,6 +17,7 @@ type officeSettings struct {
 	grpcListen    string
 	feedListen    string
 	feedInsecure  bool
+	keepRefused   bool
 }
 
 // gateSettings are a node's.
@@ -61,6 +62,7 @@ func (s *officeSettings) flags(f *flags, feed string) {
 	f.StringVar(&s.grpcListen, "grpc-listen", "127.0.0.1:8006", "address of the Admin API (gRPC)")
 	f.StringVar(&s.feedListen, "feed-listen", feed, "address at which nodes get their configuration")
 	f.BoolVar(&s.feedInsecure, "feed-insecure", false, "feed without TLS and tokens, on loopback only")
+	f.BoolVar(&s.keepRefused, "keep-refused", false, "do not take back revisions that nodes refuse and nobody runs")
 }
 
 func (s *gateSettings) flags(f *flags) {

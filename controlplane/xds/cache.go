@@ -46,6 +46,10 @@ type Options struct {
 	Observer Observer
 	// Now tells the time; nil: time.Now.
 	Now func() time.Time
+	// Canary is how long one node of a group has a revision before the others: until it
+	// acknowledges, at most so long. What it refuses nobody else of the group gets. 0: all get it
+	// at once.
+	Canary time.Duration
 	// Limits bound what is kept; zero fields have defaults.
 	Limits Limits
 }
@@ -88,6 +92,7 @@ type Cache struct {
 	moves    moves
 	slots    slots
 	refusals refusals
+	canaries canaries
 }
 
 // New returns a cache without a revision: nodes that connect wait for the first Apply.
@@ -103,6 +108,7 @@ func New(o Options) *Cache {
 	c.history.limits = &c.limits
 	c.moves.chunk = c.limits.Chunk
 	c.slots.max = c.limits.Large
+	c.canaries.patience = o.Canary
 	return c
 }
 
@@ -158,6 +164,7 @@ func (c *Cache) wake() {
 
 // wakeLocked reports the view that somebody needs whole when it is not encoded yet.
 func (c *Cache) wakeLocked() (view snapshot.View, build bool) {
+	var passed []*watch
 	for w := range c.watches {
 		d := c.decide(w)
 		switch d.verb {
@@ -170,11 +177,27 @@ func (c *Cache) wakeLocked() (view snapshot.View, build bool) {
 		case encode:
 			view, build = d.view, true
 		case send:
-			delete(c.watches, w)
-			c.send(w, d.move, 0)
+			if !c.offer(w, d.move, false) {
+				passed = append(passed, w)
+			}
+		}
+	}
+	for _, w := range passed {
+		if d := c.decide(w); d.verb == send {
+			c.offer(w, d.move, true)
 		}
 	}
 	return view, build
+}
+
+// offer sends a waiting node its move, unless another of its group tries it first.
+func (c *Cache) offer(w *watch, mv *move, last bool) bool {
+	if !c.canaries.may(w.req.GetNode(), w.from, mv.to, c.now(), last) {
+		return false
+	}
+	delete(c.watches, w)
+	c.send(w, mv, 0)
+	return true
 }
 
 // build encodes a view whole, outside of the lock: it is the one long work here.
@@ -194,8 +217,8 @@ func (c *Cache) build(view snapshot.View) {
 	c.moves.add(f)
 }
 
-// sweepEvery is how often Run looks after deadlines, each of which is some seconds.
-const sweepEvery = 500 * time.Millisecond
+// sweepEvery is how often Run looks after deadlines.
+const sweepEvery = 100 * time.Millisecond
 
 // Run looks after deadlines until ctx ends.
 func (c *Cache) Run(ctx context.Context) error {
@@ -216,4 +239,12 @@ func (c *Cache) refuse(n Node, at feedv1.Pos) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.refusals.add(n, at)
+	c.canaries.turnDown(n, at)
+}
+
+// left notes that a node's stream ended.
+func (c *Cache) left(n Node) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.canaries.left(n, c.now())
 }

@@ -77,6 +77,13 @@ func (w *watch) holdFor() time.Duration {
 
 // sweep enforces the deadlines as of now.
 func (c *Cache) sweep(now time.Time) {
+	if c.sweepLocked(now) {
+		c.wake()
+	}
+}
+
+// sweepLocked reports whether nodes may have what they could not have before.
+func (c *Cache) sweepLocked(now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for w, since := range c.slots.held {
@@ -94,4 +101,5 @@ func (c *Cache) sweep(now time.Time) {
 			"node stands at %d.%d.%d, ahead of this replica", w.from.Generation, w.from.Staged, w.from.Live)})
 	}
 	c.moves.sweep(now)
+	return c.canaries.expire(now)
 }

@@ -34,9 +34,11 @@ import (
 //	NODE gets G.S.L [whole] [chunks=N] [changes]  receive one move, staged and checked
 //	NODE acks | refuses REASON | loses REASON     answer it
 //	NODE waits                                   the control plane has nothing to say
-//	NODE leaves | is sent away | is told CODE
+//	NODE leaves | is gone | is sent away | is told CODE
 //	NODE holds services/a=x ...                  what it runs, exactly
+//	first NODE NODE ONE OTHER                    something came to one of two: they have these names too
 //	heard NODE ...                               what the observer was told
+//	trial DURATION                               one node of a group first; before the first rev
 //	limits chunk=N large=N revisions=N           bounds; before the first rev
 
 func TestStories(t *testing.T) {
@@ -74,6 +76,7 @@ type story struct {
 	t      *testing.T
 	line   string
 	limits Limits
+	canary time.Duration
 
 	cache *Cache
 	addr  string
@@ -107,7 +110,7 @@ func (s *story) open() {
 	}
 	s.time = time.Unix(1_700_000_000, 0)
 	s.names = map[int64]string{}
-	s.cache = New(Options{Observer: s, Now: s.now, Limits: s.limits})
+	s.cache = New(Options{Observer: s, Now: s.now, Limits: s.limits, Canary: s.canary})
 	ctx, cancel := context.WithCancel(context.Background())
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -155,6 +158,12 @@ func (s *story) step(f []string) {
 	switch f[0] {
 	case "limits":
 		s.setLimits(f[1:])
+	case "trial":
+		d, err := time.ParseDuration(f[1])
+		if err != nil {
+			s.fatalf("%v", err)
+		}
+		s.canary = d
 	case "epoch":
 		s.open()
 		s.snap = snapshot.New(f[1], rules)
@@ -173,6 +182,8 @@ func (s *story) step(f []string) {
 		s.time = s.time.Add(d)
 		s.mu.Unlock()
 		s.cache.sweep(s.now())
+	case "first":
+		s.first(f[1], f[2], f[3], f[4])
 	case "heard":
 		want := strings.Join(f[1:], " ")
 		s.eventually(want, func() bool {
@@ -188,6 +199,16 @@ func (s *story) step(f []string) {
 		s.open()
 		s.node(f)
 	}
+}
+
+// first names the one of two nodes that something came to, and the other.
+func (s *story) first(a, b, one, other string) {
+	x, y := s.nodes[a], s.nodes[b]
+	s.eventually("a move", func() bool { return len(x.in)+len(y.in) > 0 })
+	if len(x.in) == 0 {
+		x, y = y, x
+	}
+	s.nodes[one], s.nodes[other] = x, y
 }
 
 func (s *story) setLimits(f []string) {
@@ -338,6 +359,10 @@ func (s *story) node(f []string) {
 	case "leaves":
 		n.leave()
 	case "is":
+		if args[0] == "gone" {
+			s.step([]string{"heard", n.id, "disconnected"})
+			return
+		}
 		n.told(args[1:])
 	case "says":
 		n.say(args)

@@ -95,6 +95,7 @@ func (s *streams) OnDeltaStreamClosed(id int64, _ *core.Node) {
 	delete(s.open, id)
 	s.mu.Unlock()
 	if st != nil && st.known {
+		s.cache.left(st.node)
 		s.cache.observer.Disconnected(id)
 	}
 }

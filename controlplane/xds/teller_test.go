@@ -152,6 +152,7 @@ func (n *teller) get(args []string) {
 		}
 		n.ack()
 	}
+	n.remember(n.to)
 	slices.Sort(got)
 	slices.Sort(want)
 	if !elided && !slices.Equal(got, want) {
@@ -228,6 +229,7 @@ func (n *teller) holds(want []string) {
 	for name, body := range n.runs {
 		got = append(got, name+"="+body)
 	}
+	n.remember(n.to)
 	slices.Sort(got)
 	slices.Sort(want)
 	if !slices.Equal(got, want) {

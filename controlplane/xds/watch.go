@@ -41,10 +41,21 @@ func (c *Cache) CreateDeltaWatch(req *discovery.DeltaDiscoveryRequest, sub cache
 	for {
 		view, build := c.open(w, id, chunk, under)
 		if !build {
-			return func() { c.cancel(w) }, nil
+			break
 		}
 		c.build(view)
 	}
+	if !under && c.passed(w) {
+		c.wake() // the others, who waited for this node
+	}
+	return func() { c.cancel(w) }, nil
+}
+
+// passed notes where a node stands that asks for more.
+func (c *Cache) passed(w *watch) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.canaries.passed(w.req.GetNode(), w.from)
 }
 
 // footing is where the node stands. The delta server counts what it sent as known, so a
@@ -82,7 +93,8 @@ func (c *Cache) open(w *watch, id uint64, chunk int, under bool) (snapshot.View,
 	d := c.decide(w)
 	switch d.verb {
 	case send:
-		c.send(w, d.move, 0)
+		c.watches[w] = struct{}{}
+		c.offer(w, d.move, true)
 	case encode:
 		return d.view, true
 	case park:

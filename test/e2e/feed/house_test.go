@@ -242,12 +242,19 @@ type place struct {
 // open starts a node.
 func open(t *testing.T, p place, bad string) *gate {
 	t.Helper()
+	g := &gate{runs: map[string]string{}, bad: bad}
+	start(t, p, g, g)
+	return g
+}
+
+// start runs a node's client, which applies by a.
+func start(t *testing.T, p place, g *gate, a feed.Applier) {
+	t.Helper()
 	conn, err := feed.Dial(p.target, insecure.NewCredentials(), p.dial...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gate{runs: map[string]string{}, bad: bad}
-	g.client, err = feed.New(feed.Options{Conn: conn, Applier: g, NodeID: p.id, Group: p.group, Version: "1", Dir: p.dir})
+	g.client, err = feed.New(feed.Options{Conn: conn, Applier: a, NodeID: p.id, Group: p.group, Version: "1", Dir: p.dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +266,6 @@ func open(t *testing.T, p place, bad string) *gate {
 	go func() { defer close(done); _ = g.client.Run(ctx) }()
 	g.stop = sync.OnceFunc(func() { cancel(); <-done; conn.Close() })
 	t.Cleanup(g.stop)
-	return g
 }
 
 // holds compares a node with the store: staged kinds as of one revision, live ones as of another.
@@ -327,4 +333,45 @@ func (o *office) connected(t *testing.T, n int) {
 func memoryListener() (net.Listener, []grpc.DialOption) {
 	l := bufconn.Listen(1 << 20)
 	return l, []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) })}
+}
+
+// picky is a node that refuses whatever says poison, and counts how often it did.
+type picky struct {
+	gate
+	refused int
+}
+
+func (p *picky) Apply(ctx context.Context, m feed.Move) error {
+	for _, c := range m.Changes {
+		if strings.Contains(string(c.Body), "poison") {
+			p.mu.Lock()
+			p.refused++
+			p.mu.Unlock()
+			return &feed.Refused{Violations: []feed.Violation{{Object: c.Kind + "/" + c.ID, Field: "host", Reason: "cannot be compiled"}}}
+		}
+	}
+	return p.gate.Apply(ctx, m)
+}
+
+func (p *picky) refusals() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.refused
+}
+
+func (p *picky) stands(rev uint64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.at.Staged != rev {
+		return fmt.Errorf("it stands at %d, want %d", p.at.Staged, rev)
+	}
+	return nil
+}
+
+// pick starts a picky node.
+func pick(t *testing.T, target, id string) *picky {
+	t.Helper()
+	p := &picky{gate: gate{runs: map[string]string{}}}
+	start(t, place{id: id, group: "default", target: target, dir: t.TempDir()}, &p.gate, p)
+	return p
 }
