@@ -41,6 +41,8 @@ type teller struct {
 
 func (n *teller) connect(args []string) {
 	n.leave()
+	// Or what the story says next would be true of the stream that is gone.
+	n.s.eventually("the former watch to end", func() bool { return n.s.cache.waiting(n.id) == 0 })
 	node := &core.Node{Id: n.id, UserAgentVersionType: &core.Node_UserAgentVersion{UserAgentVersion: "1"}}
 	req := &discovery.DeltaDiscoveryRequest{Node: node, TypeUrl: feedv1.EntryType, ResourceNamesSubscribe: []string{"*"}}
 	for _, a := range args {
