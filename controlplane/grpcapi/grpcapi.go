@@ -33,6 +33,7 @@ func Register(s *grpc.Server, o Options) {
 	controlv1.RegisterConfigServiceServer(s, &configServer{Options: o})
 	controlv1.RegisterFleetServiceServer(s, &fleetServer{Options: o})
 	controlv1.RegisterRolloutServiceServer(s, &rolloutServer{Options: o})
+	controlv1.RegisterBackupServiceServer(s, &backupServer{Options: o})
 }
 
 // Intercept turns faults of unary calls into statuses.

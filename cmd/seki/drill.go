@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sekifuda/sekifuda/controlplane/config"
+	"github.com/sekifuda/sekifuda/controlplane/store/sqlite"
+	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
+)
+
+// rehearsal is what a drill came to, as it is noted beside the backups.
+type rehearsal struct {
+	Backup   string        `json:"backup"`
+	At       time.Time     `json:"at"`
+	Revision uint64        `json:"revision"`
+	Entities int           `json:"entities"`
+	Age      time.Duration `json:"age"`      // what would be lost: time since the backup
+	Duration time.Duration `json:"duration"` // what a restore takes
+}
+
+// drill restores a backup into a scratch store and compares.
+func drill(ctx context.Context, c *call) error {
+	f := c.flags("FILE|FOLDER [FLAGS]   (of a folder its newest backup; the rehearsal is noted in FOLDER/drills)")
+	keys := f.keyFlags(false)
+	if err := f.parse(); err != nil {
+		return err
+	}
+	if f.NArg() != 1 {
+		f.Usage()
+		return errUsage
+	}
+	path, dir, err := newestBackup(f.Arg(0))
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	head, all, err := c.readBackup(path, keys)
+	if err != nil {
+		return err
+	}
+	if err := rehearse(ctx, all); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	r := rehearsal{
+		Backup: filepath.Base(path), At: begin.UTC(), Revision: head.GetRev(), Entities: len(all),
+		Age: begin.Sub(head.GetMadeAt().AsTime()).Round(time.Second), Duration: time.Since(begin).Round(time.Millisecond),
+	}
+	fmt.Fprintf(c.out, "%s: %d entities of revision %d restored into a scratch store, compared, and compiled as nodes do\n", path, r.Entities, r.Revision)
+	fmt.Fprintf(c.out, "a restore takes %v; what was written in the last %v would be lost\n", r.Duration, r.Age)
+	return noteRehearsal(dir, &r)
+}
+
+// newestBackup is the file to rehearse with, and its folder.
+func newestBackup(path string) (file, dir string, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", "", err
+	}
+	if !info.IsDir() {
+		return path, filepath.Dir(path), nil
+	}
+	files, err := filepath.Glob(filepath.Join(path, "*.backup"))
+	if err != nil {
+		return "", "", err
+	}
+	if len(files) == 0 {
+		return "", "", fmt.Errorf("no *.backup in %s", path)
+	}
+	return slices.MaxFunc(files, func(a, b string) int { return modified(a).Compare(modified(b)) }), path, nil
+}
+
+func modified(path string) time.Time {
+	info, err := os.Stat(path)
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}
+
+// rehearse restores into a store of its own and compares what it then has.
+func rehearse(ctx context.Context, all []*controlv1.Entity) (err error) {
+	plugins, s, err := build()
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "seki-drill-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	st, err := sqlite.Open(ctx, filepath.Join(dir, "store.db"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	desk := config.New(st, s, checker{plugins, s}, time.Now)
+	entities := make([]*config.Entity, len(all))
+	for i, e := range all {
+		m, err := e.GetSpec().UnmarshalNew()
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", e.GetKind(), e.GetId(), err)
+		}
+		t := s.TableOf(m)
+		if t == nil {
+			return fmt.Errorf("%s %s: this version has no such kind", e.GetKind(), e.GetId())
+		}
+		entities[i] = &config.Entity{Table: t, ID: e.GetId(), Message: m}
+	}
+	if _, err := desk.Restore(ctx, entities, false, config.Origin{Actor: "drill"}); err != nil {
+		return err
+	}
+	return compare(ctx, desk, entities)
+}
+
+// compare reads a store and holds it against what was put there.
+func compare(ctx context.Context, desk *config.Config, want []*config.Entity) error {
+	if len(want) == 0 {
+		return nil
+	}
+	_, restored, err := desk.Load(ctx, 0)
+	if err != nil {
+		return err
+	}
+	left := make(map[string]proto.Message, len(want))
+	for _, e := range want {
+		left[e.Table.Kind+"/"+e.ID] = e.Message
+	}
+	for e, err := range restored {
+		if err != nil {
+			return err
+		}
+		name := e.Table.Kind + "/" + e.ID
+		if !proto.Equal(left[name], e.Message) {
+			return fmt.Errorf("%s came back as something else", name)
+		}
+		delete(left, name)
+	}
+	for name := range left {
+		return fmt.Errorf("%s did not come back", name)
+	}
+	return nil
+}
+
+func noteRehearsal(dir string, r *rehearsal) error {
+	dir = filepath.Join(dir, "drills")
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return fmt.Errorf("note the rehearsal: %w", err)
+	}
+	raw, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	name := filepath.Join(dir, r.At.Format("20060102T150405Z")+".json")
+	if err := os.WriteFile(name, append(raw, '\n'), 0o640); err != nil {
+		return fmt.Errorf("note the rehearsal: %w", err)
+	}
+	return nil
+}
