@@ -19,6 +19,7 @@ import (
 // world is one running installation with what stands behind it.
 type world struct {
 	admin     string
+	grpc      string
 	proxies   []string
 	status    []string
 	client    *http.Client
@@ -49,6 +50,7 @@ func embedded(t *testing.T) *world {
 		"--proxy-listen", ports[0], "--proxy-tls-listen", "127.0.0.1:0", "--admin-listen", ports[1],
 		"--console-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0", "--status-listen", ports[2])
 	p.WaitReady()
+	w.grpc = p.Addr("admin gRPC")
 	w.admin, w.proxies, w.status = p.URLs["admin"], []string{p.URLs["proxy"]}, []string{p.URLs["status"]}
 	w.docker = newDocker(t, w, map[string]*stack.Process{"ai-kong": p})
 	return w
