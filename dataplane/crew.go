@@ -44,7 +44,7 @@ func newCrew(log *slog.Logger) *crew {
 func turnover(next, prev *graph.Graph, n *upstream.Network) (begin, end []job) {
 	come, gone := next.Turnover(prev)
 	begin, end = filterJobs(come), filterJobs(gone)
-	arrived, left := next.Ways(prev)
+	arrived, left := next.BalancerTurnover(prev)
 	return append(begin, probeJobs(arrived, n)...), append(end, probeJobs(left, n)...)
 }
 
@@ -57,10 +57,10 @@ func filterJobs(list []*graph.Instance) (jobs []job) {
 	return jobs
 }
 
-func probeJobs(list []*upstream.Upstream, n *upstream.Network) (jobs []job) {
-	for _, u := range list {
-		if u.Probes() {
-			jobs = append(jobs, job{u, "probes of " + u.Spec.Host, func(ctx context.Context) error { return u.Probe(ctx, n) }})
+func probeJobs(list []*upstream.Balancer, n *upstream.Network) (jobs []job) {
+	for _, b := range list {
+		if b.Probes() {
+			jobs = append(jobs, job{b, "probes of " + b.Spec().Name, func(ctx context.Context) error { return b.Probe(ctx, n) }})
 		}
 	}
 	return jobs

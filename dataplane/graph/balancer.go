@@ -15,7 +15,8 @@ import (
 
 // balancerNode is an upstream entity: the name that services reach through targets.
 type balancerNode struct {
-	entity *entityv1.Upstream
+	entity   *entityv1.Upstream
+	balancer *upstream.Balancer // shared by all services of that host
 }
 
 // targetNode is a target entity.
@@ -35,6 +36,7 @@ func takeBalancer(e *edit, c *Change) {
 		e.unlink(upstreamsOfCert, *old.entity.ClientCertificate, c.ID)
 	}
 	e.upstreams.Delete(c.ID)
+	e.staleBalancers[c.ID] = true
 	e.staleLinked(servicesOfHost, old.entity.GetName())
 }
 
@@ -54,6 +56,7 @@ func putBalancer(e *edit, c *Change) {
 	if m.ClientCertificate != nil {
 		e.link(upstreamsOfCert, *m.ClientCertificate, c.ID)
 	}
+	e.staleBalancers[c.ID] = true
 	e.staleLinked(servicesOfHost, m.GetName())
 }
 
@@ -86,11 +89,12 @@ func putTarget(e *edit, c *Change) {
 	e.staleBalancer(m.GetUpstream())
 }
 
-// staleBalancer marks the services behind an upstream. One that is not there is no error:
+// staleBalancer marks an upstream and the services before it. One that is not there is no error:
 // targets follow head, while the upstream may not be released yet; and one that comes later
 // in the same edit marks them itself.
 func (e *edit) staleBalancer(id string) {
 	if b, ok := e.upstreams.Get(id); ok {
+		e.staleBalancers[id] = true
 		e.staleLinked(servicesOfHost, b.entity.GetName())
 	}
 }
@@ -109,6 +113,21 @@ func splitTarget(text string) (string, int, error) {
 		return "", 0, errors.New("Invalid target ('" + text + "'); not a valid hostname or ip address")
 	}
 	return host, int(port), nil
+}
+
+// resolveBalancers makes stale balancers. What the one before learnt is carried over.
+func (e *edit) resolveBalancers() {
+	for _, id := range sorted(e.staleBalancers) {
+		n, ok := e.upstreams.Get(id)
+		if !ok {
+			continue
+		}
+		var before *upstream.Balancer
+		if old, ok := e.prev.upstreams.Get(id); ok {
+			before = old.balancer
+		}
+		e.upstreams.Set(id, &balancerNode{n.entity, upstream.NewBalancer(e.balancer(id, n.entity), before)})
+	}
 }
 
 func (e *edit) balancer(id string, m *entityv1.Upstream) *upstream.BalancerSpec {

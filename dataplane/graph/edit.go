@@ -41,6 +41,7 @@ type edit struct {
 
 	staleRoutes    map[string]bool
 	staleServices  map[string]bool
+	staleBalancers map[string]bool
 	staleConsumers map[string]*consumerDraft
 	staleScopes    map[scope]bool
 
@@ -72,6 +73,7 @@ func begin(c *Compiler, prev *Graph) *edit {
 
 		staleRoutes:    map[string]bool{},
 		staleServices:  map[string]bool{},
+		staleBalancers: map[string]bool{},
 		staleConsumers: map[string]*consumerDraft{},
 		staleScopes:    map[scope]bool{},
 	}
@@ -91,6 +93,7 @@ func (e *edit) resolve() {
 		})
 		return
 	}
+	e.resolveBalancers()
 	e.resolveServices()
 	e.resolveRoutes()
 }

@@ -8,6 +8,7 @@
 package graph
 
 import (
+	"iter"
 	"time"
 
 	"github.com/sekifuda/sekifuda/dataplane/router"
@@ -171,25 +172,51 @@ func (g *Graph) Turnover(prev *Graph) (begin, end []*Instance) {
 	return begin, end
 }
 
-// Ways returns the ways to services that g has and prev has not, and those that only prev
+// Balancer returns the balancer of an upstream entity, or nil.
+func (g *Graph) Balancer(id string) *upstream.Balancer {
+	if g == nil {
+		return nil
+	}
+	n, ok := g.upstreams.Get(id)
+	if !ok {
+		return nil
+	}
+	return n.balancer
+}
+
+// Balancers yields the balancers of all upstream entities.
+func (g *Graph) Balancers() iter.Seq[*upstream.Balancer] {
+	return func(yield func(*upstream.Balancer) bool) {
+		if g == nil {
+			return
+		}
+		for _, n := range g.upstreams.All() {
+			if !yield(n.balancer) {
+				return
+			}
+		}
+	}
+}
+
+// BalancerTurnover returns the balancers that g has and prev has not, and those that only prev
 // has, for starting and stopping their probes. It costs what changed between them.
-func (g *Graph) Ways(prev *Graph) (begin, end []*upstream.Upstream) {
-	var was, is hamt.Map[*serviceNode]
+func (g *Graph) BalancerTurnover(prev *Graph) (begin, end []*upstream.Balancer) {
+	var was, is hamt.Map[*balancerNode]
 	if prev != nil {
-		was = prev.services
+		was = prev.upstreams
 	}
 	if g != nil {
-		is = g.services
+		is = g.upstreams
 	}
-	hamt.Diff(was, is, func(_ string, old, new *serviceNode, gone, come bool) {
-		if gone && come && old.upstream == new.upstream {
+	hamt.Diff(was, is, func(_ string, old, new *balancerNode, gone, come bool) {
+		if gone && come && old.balancer == new.balancer {
 			return
 		}
 		if gone {
-			end = append(end, old.upstream)
+			end = append(end, old.balancer)
 		}
 		if come {
-			begin = append(begin, new.upstream)
+			begin = append(begin, new.balancer)
 		}
 	})
 	return begin, end

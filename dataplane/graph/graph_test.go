@@ -202,6 +202,31 @@ func TestServiceStates(t *testing.T) {
 	}
 }
 
+func TestServicesShareTheirBalancer(t *testing.T) {
+	t.Parallel()
+	c := compiler(t)
+	name, at, up := "pool", "10.0.0.1:81", "u"
+	g := mustApply(t, c, nil, put("upstreams", up, &entityv1.Upstream{Name: &name}), put("upstreams", "idle", &entityv1.Upstream{Name: proto.String("idle")}),
+		put("targets", "t", &entityv1.Target{Upstream: &up, Target: &at}), service("s", name), service("z", name))
+	b := g.Balancer(up)
+	if b == nil || g.Balancer("idle") == nil || g.Balancer("none") != nil {
+		t.Fatal("an upstream has no balancer, or what is none has one")
+	}
+	for _, id := range []string{"s", "z"} {
+		if n, _ := g.services.Get(id); n.upstream.Spec.Balancer != b.Spec() {
+			t.Errorf("service %s has a balancer of its own", id)
+		}
+	}
+	if next := mustApply(t, c, g, service("y", name)); next.Balancer(up) != b {
+		t.Error("a new service makes the balancer anew")
+	}
+	next := mustApply(t, c, g, gone("targets", "t"))
+	begin, end := next.BalancerTurnover(g)
+	if len(begin) != 1 || len(end) != 1 || end[0] != b || begin[0] != next.Balancer(up) {
+		t.Errorf("turnover = %v, %v", begin, end)
+	}
+}
+
 func TestBalancerFollowsUpstreamAndTargets(t *testing.T) {
 	t.Parallel()
 	c := compiler(t)

@@ -95,8 +95,7 @@ func (e *edit) checkServices() {
 	}
 }
 
-// resolveServices makes the ways to stale services. What the way before learnt is carried
-// over, also for a service that was removed and put in one revision.
+// resolveServices makes the ways to stale services.
 func (e *edit) resolveServices() {
 	for _, id := range sorted(e.staleServices) {
 		n, ok := e.services.Get(id)
@@ -104,16 +103,12 @@ func (e *edit) resolveServices() {
 			continue
 		}
 		next := *n
-		var before *upstream.Upstream
-		if old, ok := e.prev.services.Get(id); ok {
-			before = old.upstream
-		}
-		next.upstream = upstream.New(e.spec(id, n.entity), before)
+		next.upstream = e.way(id, n.entity)
 		e.services.Set(id, &next)
 	}
 }
 
-func (e *edit) spec(id string, m *entityv1.Service) *upstream.Spec {
+func (e *edit) way(id string, m *entityv1.Service) *upstream.Upstream {
 	s := &upstream.Spec{
 		ID:             id,
 		Protocol:       or(m.Protocol, "http"),
@@ -130,14 +125,13 @@ func (e *edit) spec(id string, m *entityv1.Service) *upstream.Spec {
 	}
 	balancer, ok := e.unique.Get(uniqueKey("upstreams", "name", m.GetHost()))
 	if !ok {
-		return s
+		return upstream.Join(s, nil)
 	}
 	b, _ := e.upstreams.Get(balancer)
-	s.Balancer = e.balancer(balancer, b.entity)
 	if s.ClientCert == nil {
 		s.ClientCert = e.clientCert(b.entity.ClientCertificate)
 	}
-	return s
+	return upstream.Join(s, b.balancer)
 }
 
 // milliseconds reads a timeout of a service; Kong's default is a minute.

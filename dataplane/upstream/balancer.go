@@ -15,8 +15,9 @@ import (
 // answers themselves come from the Network's cache.
 const refreshEvery = time.Second
 
-// balancer chooses among the targets of one upstream entity.
-type balancer struct {
+// Balancer chooses among the targets of one upstream entity, for all services that name it. It
+// is safe for concurrent use.
+type Balancer struct {
 	spec  *BalancerSpec
 	named bool // a target is a name
 
@@ -35,6 +36,7 @@ type addressKey struct {
 // address is one IP address of one target, with what was learnt of it.
 type address struct {
 	key    addressKey
+	target string // id
 	hash   uint64 // of key.addr
 	weight int
 	credit int // of the smooth weighted round-robin, under the balancer's lock
@@ -47,8 +49,10 @@ func newAddress(k addressKey, h *health) *address {
 	return &address{key: k, hash: mix(maphash.Comparable(hashSeed, k.addr)), health: h}
 }
 
-func newBalancer(spec *BalancerSpec, prev *balancer) *balancer {
-	b := &balancer{spec: spec, known: map[addressKey]*address{}}
+// NewBalancer makes the balancer of an upstream entity. prev is the one of the graph before, or
+// nil: what it learnt of addresses is kept where it still applies. It does no I/O.
+func NewBalancer(spec *BalancerSpec, prev *Balancer) *Balancer {
+	b := &Balancer{spec: spec, known: map[addressKey]*address{}}
 	for i := range spec.Targets {
 		if _, ok := parseLiteral(spec.Targets[i].Host); !ok {
 			b.named = true
@@ -68,18 +72,11 @@ func newBalancer(spec *BalancerSpec, prev *balancer) *balancer {
 	return b
 }
 
-func (b *balancer) next(ctx func() context.Context, n *Network, p *Pick, now time.Time) (Peer, error) {
+func (b *Balancer) next(ctx func() context.Context, n *Network, p *Pick, now time.Time) (Peer, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.refresh(ctx, n, now)
-	usable, total := 0, 0
-	for _, a := range b.addrs {
-		total += a.weight
-		if a.usable() {
-			usable += a.weight
-		}
-	}
-	if usable == 0 || b.spec.Health.Threshold > 0 && float64(usable)*100/float64(total) <= b.spec.Health.Threshold {
+	if !b.enough() {
 		return Peer{}, ErrNoPeer
 	}
 	a := b.choose(p, true)
@@ -92,9 +89,22 @@ func (b *balancer) next(ctx func() context.Context, n *Network, p *Pick, now tim
 	return Peer{Addr: a.key.addr, Host: a.key.host, Port: int(a.key.addr.Port()), target: a}, nil
 }
 
+// enough reports whether as much weight is up as the threshold asks for. It is called under
+// the lock.
+func (b *Balancer) enough() bool {
+	usable, total := 0, 0
+	for _, a := range b.addrs {
+		total += a.weight
+		if a.usable() {
+			usable += a.weight
+		}
+	}
+	return usable > 0 && float64(usable)*100/float64(total) > b.spec.Health.Threshold
+}
+
 func (a *address) usable() bool { return a.weight > 0 && a.health.up() }
 
-func (b *balancer) choose(p *Pick, avoid bool) *address {
+func (b *Balancer) choose(p *Pick, avoid bool) *address {
 	switch b.spec.Algorithm {
 	case "least-connections":
 		return b.best(p, avoid, func(a *address) float64 {
@@ -115,7 +125,7 @@ func (b *balancer) choose(p *Pick, avoid bool) *address {
 }
 
 // best returns the usable address with the smallest score, or nil.
-func (b *balancer) best(p *Pick, avoid bool, score func(*address) float64) *address {
+func (b *Balancer) best(p *Pick, avoid bool, score func(*address) float64) *address {
 	var best *address
 	low := math.Inf(1)
 	start := rand.IntN(len(b.addrs)) // equals take turns
@@ -150,7 +160,7 @@ func mix(x uint64) uint64 {
 }
 
 // roundRobin is the smooth weighted kind: heavy targets are spread among the light ones.
-func (b *balancer) roundRobin(p *Pick, avoid bool) *address {
+func (b *Balancer) roundRobin(p *Pick, avoid bool) *address {
 	var best *address
 	sum := 0
 	for _, a := range b.addrs {
@@ -171,7 +181,7 @@ func (b *balancer) roundRobin(p *Pick, avoid bool) *address {
 
 // refresh brings the addresses up to date with the names. It is called under the lock, which it
 // gives away while it waits for DNS.
-func (b *balancer) refresh(ctx func() context.Context, n *Network, now time.Time) {
+func (b *Balancer) refresh(ctx func() context.Context, n *Network, now time.Time) {
 	if b.addrs != nil && (b.busy || !b.named || now.Sub(b.refreshed) < refreshEvery) {
 		return
 	}
@@ -193,7 +203,7 @@ func (b *balancer) refresh(ctx func() context.Context, n *Network, now time.Time
 	b.install(found)
 }
 
-func (b *balancer) install(found [][]netip.Addr) {
+func (b *Balancer) install(found [][]netip.Addr) {
 	addrs := make([]*address, 0, len(b.addrs)+1)
 	seen := make(map[addressKey]*address, len(b.known))
 	for i := range b.spec.Targets {
@@ -204,7 +214,7 @@ func (b *balancer) install(found [][]netip.Addr) {
 			if a == nil {
 				a = newAddress(k, newHealth(&b.spec.Health))
 			}
-			a.weight = t.Weight
+			a.target, a.weight = t.ID, t.Weight
 			if seen[k] == nil {
 				addrs = append(addrs, a)
 			}

@@ -13,18 +13,15 @@ import (
 	"time"
 )
 
-// Probes reports whether this upstream's targets are probed: then somebody must run Probe.
-func (u *Upstream) Probes() bool {
-	return u.balancer != nil && u.balancer.spec.Health.Active.counts()
-}
+// Probes reports whether the targets are probed: then somebody must run Probe.
+func (b *Balancer) Probes() bool { return b.spec.Health.Active.counts() }
 
 // Probe asks the targets how they are, at the intervals of the active checks, until ctx ends.
-// It is run once for as long as this Upstream serves.
-func (u *Upstream) Probe(ctx context.Context, n *Network) error {
-	if !u.Probes() {
+// It is run once for as long as the balancer serves.
+func (b *Balancer) Probe(ctx context.Context, n *Network) error {
+	if !b.Probes() {
 		return nil
 	}
-	b := u.balancer
 	p := &prober{spec: &b.spec.Health.Active, dialer: &n.dialer}
 	due := probeSchedule{}
 	t := time.NewTicker(probeTick)
@@ -44,7 +41,7 @@ func (u *Upstream) Probe(ctx context.Context, n *Network) error {
 const probeTick = 100 * time.Millisecond
 
 // current returns the addresses as of now.
-func (b *balancer) current(ctx context.Context, n *Network, now time.Time) []*address {
+func (b *Balancer) current(ctx context.Context, n *Network, now time.Time) []*address {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.refresh(func() context.Context { return ctx }, n, now)
@@ -181,29 +178,4 @@ func (p *prober) ask(ctx context.Context, c net.Conn, a *address) (int, error) {
 	defer resp.Body.Close()
 	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10) // enough for any health page
 	return resp.StatusCode, nil
-}
-
-// SetHealth sets the health of a target by hand, as PUT .../healthy does; false: there is no
-// such target. ip is empty for all addresses of the target.
-func (u *Upstream) SetHealth(host string, port int, ip string, up bool) bool {
-	if u.balancer == nil {
-		return false
-	}
-	u.balancer.mu.Lock()
-	defer u.balancer.mu.Unlock()
-	found := false
-	for k, a := range u.balancer.known {
-		if k.host == host && int(k.addr.Port()) == port && (ip == "" || k.addr.Addr().String() == ip) {
-			a.health.set(up)
-			found = true
-		}
-	}
-	return found
-}
-
-func (h *health) set(up bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.down = !up
-	h.successes, h.httpFailures, h.tcpFailures, h.timeouts = 0, 0, 0, 0
 }

@@ -18,26 +18,36 @@ type Upstream struct {
 	literal  netip.Addr // Host, when it is an address
 	secure   bool
 	tls      *tlsIdentity
-	balancer *balancer // nil without an upstream entity
+	balancer *Balancer // nil without an upstream entity
 	turn     atomic.Uint32
 	pool     atomic.Pointer[pool] // the last one used: mostly the only one
 }
 
-// New makes the way to a service. prev is the one that served the same service in the
-// graph before, or nil: what it learnt is kept where it still applies. New does no I/O.
+// New makes the way to a service that shares its balancer, if it has one, with no other. prev
+// is the one that served the same service before, or nil: what it learnt is kept where it
+// still applies. New does no I/O.
 func New(spec *Spec, prev *Upstream) *Upstream {
-	u := &Upstream{Spec: spec}
+	if spec.Balancer == nil {
+		return Join(spec, nil)
+	}
+	var before *Balancer
+	if prev != nil {
+		before = prev.balancer
+	}
+	return Join(spec, NewBalancer(spec.Balancer, before))
+}
+
+// Join makes the way to a service whose host is an upstream entity: b is what all services of
+// that host share. Without b it is New for a host that is resolved, or is an address.
+func Join(spec *Spec, b *Balancer) *Upstream {
+	u := &Upstream{Spec: spec, balancer: b}
+	if b != nil {
+		spec.Balancer = b.spec
+	}
 	u.literal, _ = parseLiteral(spec.Host)
 	u.secure = spec.Protocol == "https" || spec.Protocol == "grpcs" || spec.Protocol == "tls"
 	if u.secure {
 		u.tls = newTLSIdentity(spec)
-	}
-	if spec.Balancer != nil {
-		var before *balancer
-		if prev != nil {
-			before = prev.balancer
-		}
-		u.balancer = newBalancer(spec.Balancer, before)
 	}
 	return u
 }

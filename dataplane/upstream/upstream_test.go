@@ -222,7 +222,7 @@ func TestPassiveHealth(t *testing.T) {
 	if _, err := u.Next(t.Context, n, &Pick{}, epoch); !errors.Is(err, ErrNoPeer) {
 		t.Errorf("all down: %v", err)
 	}
-	if !u.SetHealth("10.0.0.1", 80, "", true) || u.SetHealth("10.0.0.9", 80, "", true) {
+	if !u.balancer.SetHealth(t.Context(), n, "10.0.0.1", 80, netip.AddrPort{}, true) || u.balancer.SetHealth(t.Context(), n, "10.0.0.9", 80, netip.AddrPort{}, true) {
 		t.Error("SetHealth does not know its targets")
 	}
 	if got := spread(t, u, 10, nil); got[1] != 10 {
@@ -235,11 +235,12 @@ func TestThresholdMakesAllUnhealthy(t *testing.T) {
 	u := New(balanced(BalancerSpec{Algorithm: "round-robin", Targets: targets(1, 1, 2), Health: HealthSpec{
 		Threshold: 50, Passive: PassiveSpec{TCPFailures: 1},
 	}}), nil)
+	n := NewNetwork(NetworkOptions{})
 	spread(t, u, 1, nil)
-	u.SetHealth("10.0.0.1", 80, "", false)
+	u.balancer.SetHealth(t.Context(), n, "10.0.0.1", 80, netip.AddrPort{}, false)
 	spread(t, u, 1, nil) // 75 % is enough
-	u.SetHealth("10.0.0.2", 80, "", false)
-	if _, err := u.Next(t.Context, NewNetwork(NetworkOptions{}), &Pick{}, epoch); !errors.Is(err, ErrNoPeer) {
+	u.balancer.SetHealth(t.Context(), n, "10.0.0.2", 80, netip.AddrPort{}, false)
+	if _, err := u.Next(t.Context, n, &Pick{}, epoch); !errors.Is(err, ErrNoPeer) {
 		t.Errorf("at 50 %%: %v", err)
 	}
 }
@@ -261,13 +262,13 @@ func TestActiveHealth(t *testing.T) {
 		Active: ActiveSpec{Type: "http", Path: "/up", Timeout: time.Second, Concurrency: 1, Headers: map[string][]string{"X-Probe": {"1"}},
 			HealthyInterval: time.Millisecond, UnhealthyInterval: time.Millisecond, Healthy: []int{200}, Unhealthy: []int{503}, Successes: 1, HTTPFailures: 2},
 	}}), nil)
-	if !u.Probes() {
+	if !u.balancer.Probes() {
 		t.Fatal("not probed")
 	}
 	n := NewNetwork(NetworkOptions{})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- u.Probe(ctx, n) }()
+	go func() { done <- u.balancer.Probe(ctx, n) }()
 	wait := func(what string, ok func(error) bool) {
 		t.Helper()
 		for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
