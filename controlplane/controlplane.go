@@ -122,6 +122,16 @@ func (c *ControlPlane) Ready() bool {
 	return epoch != ""
 }
 
+// reachableWithin bounds the question whether the database answers: a scrape waits for it.
+const reachableWithin = time.Second
+
+// Reachable reports whether the database answers now.
+func (c *ControlPlane) Reachable() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), reachableWithin)
+	defer cancel()
+	return c.config.Ping(ctx) == nil
+}
+
 // Run serves until ctx ends, then finishes the calls under way.
 func (c *ControlPlane) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
@@ -163,7 +173,7 @@ func (c *ControlPlane) serveFeeds(ctx context.Context, g *errgroup.Group) {
 func (c *ControlPlane) adminAPI() http.Handler {
 	return adminapi.New(adminapi.Options{
 		Config: c.config, Plugins: c.Plugins, Waiter: c.fleet, Node: c.Node, Metrics: c.Metrics,
-		Fleet: dataPlanes{c.fleet}, Log: c.Log, WaitAtMost: waitAtMost, Server: "kong/3.9.1",
+		Fleet: dataPlanes{c.fleet}, Health: health{c.fleet}, Log: c.Log, WaitAtMost: waitAtMost, Server: "kong/3.9.1",
 	})
 }
 

@@ -56,6 +56,10 @@ type Options struct {
 	MaxBodyBytes   int64
 	DrainTimeout   time.Duration
 
+	// Reachable reports whether the database of configuration answers, where the node can
+	// know; nil: whether the control plane does.
+	Reachable func() bool
+
 	Log *slog.Logger
 	Now func() time.Time
 }
@@ -102,7 +106,9 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 	}); err != nil {
 		return nil, err
 	}
-	d.metrics = telemetry.New(telemetry.Options{NodeID: o.NodeID, Version: o.Version, Counts: d.traffic, Stores: d.stores, Refusals: d.refusals})
+	d.metrics = telemetry.New(telemetry.Options{
+		NodeID: o.NodeID, Version: o.Version, Counts: d.traffic, Stores: d.stores, Refusals: d.refusals, Targets: d.targets, Store: d.reachable,
+	})
 	d.compiler = &graph.Compiler{Plugins: o.Plugins, Now: o.Now, Host: d.host}
 	hostname, err := os.Hostname()
 	if err != nil {
@@ -114,7 +120,7 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 	}
 	d.feed, err = feed.New(feed.Options{
 		Conn: conn, NodeID: o.NodeID, Hostname: hostname, Labels: o.Labels, Group: o.Group, Version: o.Version,
-		Dir: filepath.Join(o.DataDir, "snapshots"), Applier: d, Log: o.Log,
+		Dir: filepath.Join(o.DataDir, "snapshots"), Applier: d, Answer: d.answer, Log: o.Log,
 		Stats: func() []*feedv1.RevisionStats { return d.tally.since(d.engine.Served()) },
 	})
 	return d, err

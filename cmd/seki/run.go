@@ -121,14 +121,16 @@ func runAll(ctx context.Context, c *call) error {
 	}
 	defer p.close()
 	feed := bufconn.Listen(1 << 20)
-	dp, err := p.gate(ctx, &gate, "passthrough:///in-process", grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+	var cp *controlplane.ControlPlane
+	reachable := func() bool { return cp.Reachable() } // asked once everything is served
+	dp, err := p.gate(ctx, &gate, reachable, "passthrough:///in-process", grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 		return feed.DialContext(ctx)
 	}))
 	if err != nil {
 		return err
 	}
-	cp, closeStore, err := p.office(ctx, &office, dp, feed)
-	if err != nil {
+	var closeStore func()
+	if cp, closeStore, err = p.office(ctx, &office, dp, feed); err != nil {
 		return err
 	}
 	defer closeStore()
@@ -197,7 +199,7 @@ func runDataPlane(ctx context.Context, c *call) error {
 		return err
 	}
 	defer p.close()
-	dp, err := p.gate(ctx, &gate, *target)
+	dp, err := p.gate(ctx, &gate, nil, *target)
 	if err != nil {
 		return err
 	}
@@ -220,8 +222,8 @@ func parsePlane(f *flags) error {
 	return nil
 }
 
-// gate makes the data plane.
-func (p *process) gate(ctx context.Context, s *gateSettings, target string, dial ...grpc.DialOption) (*dataplane.DataPlane, error) {
+// gate makes the data plane; reachable is its Options.Reachable.
+func (p *process) gate(ctx context.Context, s *gateSettings, reachable func() bool, target string, dial ...grpc.DialOption) (*dataplane.DataPlane, error) {
 	labels, err := parseLabels(s.labels)
 	if err != nil {
 		return nil, err
@@ -242,7 +244,8 @@ func (p *process) gate(ctx context.Context, s *gateSettings, target string, dial
 		ControlPlane: target, Credentials: insecure.NewCredentials(), Dial: dial, NodeID: s.nodeID, Labels: labels, Group: s.group, Version: version, DataDir: p.dataDir,
 		Plugins: p.plugins, Proxy: proxy, ProxyTLS: secure, RedisURL: s.redisURL, TrustedIPs: trusted,
 		HeaderTimeout: s.headerTimeout, BodyTimeout: s.bodyTimeout, IdleTimeout: s.idleTimeout,
-		MaxHeaderBytes: s.maxHeader, MaxBodyBytes: s.maxBody, DrainTimeout: s.drainTimeout, Log: p.log, Now: time.Now,
+		MaxHeaderBytes: s.maxHeader, MaxBodyBytes: s.maxBody, DrainTimeout: s.drainTimeout,
+		Reachable: reachable, Log: p.log, Now: time.Now,
 	})
 }
 

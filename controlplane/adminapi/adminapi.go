@@ -47,6 +47,7 @@ type Options struct {
 	Node    Node
 	Metrics http.Handler // GET /metrics; nil: 404
 	Fleet   Fleet        // nil: /clustering answers as Kong does outside of hybrid mode
+	Health  Health       // nil: there are no paths of the health of targets
 	Log     *slog.Logger
 	// WaitAtMost bounds how long a write's answer is held back by default.
 	WaitAtMost time.Duration

@@ -12,46 +12,86 @@ import (
 	"github.com/sekifuda/sekifuda/model/schema"
 )
 
-func (a *API) get(t *schema.Table) handler {
-	return func(q *request) error {
-		e, err := q.Config.Get(q.r.Context(), t, q.wild[0], nil)
-		if err != nil {
-			return q.plainNotFound(t, err)
-		}
-		return q.entity(http.StatusOK, e)
-	}
+// place is where entities are addressed: those of a kind at large, or those below an owner,
+// which is named before them in the path.
+type place struct {
+	table  *schema.Table
+	parent *schema.Table // nil: at large
+	field  *schema.Field // of the entity, that refers to its owner
 }
 
-func (a *API) create(t *schema.Table) handler {
-	return func(q *request) error {
-		body, err := q.body(t, "")
-		if err != nil {
-			return err
-		}
-		res, err := q.Config.Create(q.r.Context(), t, body, nil, q.origin())
-		if err != nil {
-			return err
-		}
-		return q.written(http.StatusCreated, res)
+// under reads the owner; nil at large.
+func (p place) under(q *request) (*config.Under, error) {
+	if p.parent == nil {
+		return nil, nil
 	}
+	return q.owner(p.parent, p.field)
 }
 
-func (a *API) put(t *schema.Table) handler {
-	return func(q *request) error {
-		body, err := q.body(t, "")
-		if err != nil {
-			return err
-		}
-		res, err := q.Config.Put(q.r.Context(), t, q.wild[0], body, nil, q.origin())
-		if err != nil {
-			return err
-		}
-		return q.written(http.StatusOK, res)
+// owner reads the parent of a nested path.
+func (q *request) owner(parent *schema.Table, f *schema.Field) (*config.Under, error) {
+	p, err := q.Config.Get(q.r.Context(), parent, q.wild[0], nil)
+	if err != nil {
+		return nil, bareNotFound(err)
 	}
+	return &config.Under{Field: f.Name, ID: p.ID}, nil
 }
 
-func (a *API) patch(t *schema.Table) handler {
-	return func(q *request) error { return q.patchOne(t, q.wild[0], nil) }
+// name is the entity's own id or key in the path.
+func (p place) name(q *request) string {
+	if p.parent == nil {
+		return q.wild[0]
+	}
+	return q.wild[1]
+}
+
+func (p place) get(q *request) error {
+	under, err := p.under(q)
+	if err != nil {
+		return err
+	}
+	e, err := q.Config.Get(q.r.Context(), p.table, p.name(q), under)
+	if err != nil {
+		return p.notFound(q, err)
+	}
+	return q.entity(http.StatusOK, e)
+}
+
+func (p place) create(q *request) error {
+	return p.write(q, http.StatusCreated, func(body schema.Body, under *config.Under) (*config.Result, error) {
+		return q.Config.Create(q.r.Context(), p.table, body, under, q.origin())
+	})
+}
+
+func (p place) put(q *request) error {
+	return p.write(q, http.StatusOK, func(body schema.Body, under *config.Under) (*config.Result, error) {
+		return q.Config.Put(q.r.Context(), p.table, p.name(q), body, under, q.origin())
+	})
+}
+
+// write reads the body, has it written and answers with the entity.
+func (p place) write(q *request, status int, do func(schema.Body, *config.Under) (*config.Result, error)) error {
+	under, err := p.under(q)
+	if err != nil {
+		return err
+	}
+	body, err := q.body(p.table, "")
+	if err != nil {
+		return err
+	}
+	res, err := do(body, under)
+	if err != nil {
+		return err
+	}
+	return q.written(status, res)
+}
+
+func (p place) patch(q *request) error {
+	under, err := p.under(q)
+	if err != nil {
+		return err
+	}
+	return q.patchOne(p.table, p.name(q), under)
 }
 
 func (q *request) patchOne(t *schema.Table, idOrKey string, under *config.Under) error {
@@ -74,97 +114,17 @@ func (q *request) patchOne(t *schema.Table, idOrKey string, under *config.Under)
 	return q.written(http.StatusOK, res)
 }
 
-func (a *API) delete(t *schema.Table) handler {
-	return func(q *request) error {
-		rev, err := q.Config.Delete(q.r.Context(), t, q.wild[0], nil, q.origin())
-		if err != nil && !fault.Is(err, fault.NotFound) {
-			return err
-		}
-		return q.deleted(rev.Rev)
-	}
-}
-
-// owner reads the parent of a nested path.
-func (q *request) owner(parent *schema.Table, f *schema.Field) (*config.Under, error) {
-	p, err := q.Config.Get(q.r.Context(), parent, q.wild[0], nil)
+// delete succeeds for what does not exist, except below an owner.
+func (p place) delete(q *request) error {
+	under, err := p.under(q)
 	if err != nil {
-		return nil, bareNotFound(err)
+		return err
 	}
-	return &config.Under{Field: f.Name, ID: p.ID}, nil
-}
-
-func (a *API) createUnder(parent, child *schema.Table, f *schema.Field) handler {
-	return func(q *request) error {
-		under, err := q.owner(parent, f)
-		if err != nil {
-			return err
-		}
-		body, err := q.body(child, "")
-		if err != nil {
-			return err
-		}
-		res, err := q.Config.Create(q.r.Context(), child, body, under, q.origin())
-		if err != nil {
-			return err
-		}
-		return q.written(http.StatusCreated, res)
+	rev, err := q.Config.Delete(q.r.Context(), p.table, p.name(q), under, q.origin())
+	if err != nil && (under != nil || !fault.Is(err, fault.NotFound)) {
+		return p.notFound(q, err)
 	}
-}
-
-func (a *API) getUnder(parent, child *schema.Table, f *schema.Field) handler {
-	return func(q *request) error {
-		under, err := q.owner(parent, f)
-		if err != nil {
-			return err
-		}
-		e, err := q.Config.Get(q.r.Context(), child, q.wild[1], under)
-		if err != nil {
-			return q.nestedNotFound(child, err)
-		}
-		return q.entity(http.StatusOK, e)
-	}
-}
-
-func (a *API) putUnder(parent, child *schema.Table, f *schema.Field) handler {
-	return func(q *request) error {
-		under, err := q.owner(parent, f)
-		if err != nil {
-			return err
-		}
-		body, err := q.body(child, "")
-		if err != nil {
-			return err
-		}
-		res, err := q.Config.Put(q.r.Context(), child, q.wild[1], body, under, q.origin())
-		if err != nil {
-			return err
-		}
-		return q.written(http.StatusOK, res)
-	}
-}
-
-func (a *API) patchUnder(parent, child *schema.Table, f *schema.Field) handler {
-	return func(q *request) error {
-		under, err := q.owner(parent, f)
-		if err != nil {
-			return err
-		}
-		return q.patchOne(child, q.wild[1], under)
-	}
-}
-
-func (a *API) deleteUnder(parent, child *schema.Table, f *schema.Field) handler {
-	return func(q *request) error {
-		under, err := q.owner(parent, f)
-		if err != nil {
-			return err
-		}
-		rev, err := q.Config.Delete(q.r.Context(), child, q.wild[1], under, q.origin())
-		if err != nil {
-			return q.nestedNotFound(child, err)
-		}
-		return q.deleted(rev.Rev)
-	}
+	return q.deleted(rev.Rev)
 }
 
 // linked returns the child of /children/{c}/parent and the id it refers to, "" if none.
@@ -223,16 +183,10 @@ func (a *API) putParent(t, parent *schema.Table, f *schema.Field) handler {
 			}
 			return q.written(http.StatusOK, res)
 		}
-		res, err := q.Config.Create(q.r.Context(), parent, body, nil, q.origin())
+		res, err := q.Config.CreateOwner(q.r.Context(), parent, body, t, child.ID, f.Name, q.origin())
 		if err != nil {
 			return err
 		}
-		link := schema.Body{f.Name: schema.Body{"id": res.ID}}
-		linked, err := q.Config.Patch(q.r.Context(), t, child.ID, link, nil, q.origin())
-		if err != nil {
-			return err
-		}
-		res.Revision = linked.Revision
 		return q.written(http.StatusOK, res)
 	}
 }
@@ -251,28 +205,24 @@ func (a *API) deleteParent(t, _ *schema.Table, f *schema.Field) handler {
 	}
 }
 
-// plainNotFound turns a missing entity into Kong's short 404, which reads answer with. A
-// certificate is told at length, or by its server name.
-func (q *request) plainNotFound(t *schema.Table, err error) error {
-	if !fault.Is(err, fault.NotFound) || t.Kind != "certificates" {
-		return bareNotFound(err)
-	}
-	if !schema.IsID(q.wild[0]) {
+// notFound turns a missing entity into Kong's short 404. A certificate is told at length, or
+// by its server name; and Kong 3.9.1 answers for ACLs by group in the proxy's style, with a
+// request id.
+func (p place) notFound(q *request, err error) error {
+	switch {
+	case !fault.Is(err, fault.NotFound):
+		return err
+	case p.parent == nil && p.table.Kind == "certificates" && !schema.IsID(p.name(q)):
 		return &answered{http.StatusNotFound, "SNI not found"}
+	case p.parent == nil && p.table.Kind == "certificates":
+		return err
+	case p.parent != nil && p.table.Kind == "acls" && !schema.IsID(p.name(q)):
+		q.json(http.StatusNotFound, map[string]string{
+			"message": "Not found", "request_id": strings.ReplaceAll(uuid.NewString(), "-", ""),
+		})
+		return nil
 	}
-	return err
-}
-
-// nestedNotFound is bareNotFound, except for ACLs by group: Kong 3.9.1 answers those in the
-// proxy's style, with a request id.
-func (q *request) nestedNotFound(child *schema.Table, err error) error {
-	if child.Kind != "acls" || schema.IsID(q.wild[1]) || !fault.Is(err, fault.NotFound) {
-		return bareNotFound(err)
-	}
-	q.json(http.StatusNotFound, map[string]string{
-		"message": "Not found", "request_id": strings.ReplaceAll(uuid.NewString(), "-", ""),
-	})
-	return nil
+	return bareNotFound(err)
 }
 
 func bareNotFound(err error) error {

@@ -50,16 +50,12 @@ func (a *API) listUnder(parent, child *schema.Table, f *schema.Field) handler {
 		}
 		lq.Under = under
 		// Kong's nested lists forget size and tags in "next".
-		path := "/" + parent.Path + "/" + rawSegment(q.r, 1) + "/" + child.NestedPath
-		return q.page1(child, lq, path, nil)
+		return q.page1(child, lq, q.path(), nil)
 	}
 }
 
-// rawSegment is a path segment as the client wrote it.
-func rawSegment(r *http.Request, i int) string {
-	parts := strings.Split(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
-	return parts[i]
-}
+// path is the request's path as the client wrote it.
+func (q *request) path() string { return strings.TrimSuffix(q.r.URL.EscapedPath(), "/") }
 
 // page1 answers one page of a list; args are repeated in "next".
 func (q *request) page1(t *schema.Table, lq config.ListQuery, path string, args url.Values) error {

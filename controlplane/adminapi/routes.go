@@ -106,8 +106,9 @@ func (a *API) registerTable(t *schema.Table) {
 		a.handle("/"+t.Path, only("GET", notFound))
 		a.handle(one, only("GET", notFound))
 	} else {
-		a.handle("/"+t.Path, map[string]handler{"GET": a.list(t), "POST": a.create(t)})
-		a.handle(one, map[string]handler{"GET": a.get(t), "PATCH": a.patch(t), "PUT": a.put(t), "DELETE": a.delete(t)})
+		all := place{table: t}
+		a.handle("/"+t.Path, map[string]handler{"GET": a.list(t), "POST": all.create})
+		a.handle(one, all.one())
 	}
 	for _, f := range t.Fields {
 		if f.Type != schema.Foreign {
@@ -133,11 +134,14 @@ func (a *API) registerTable(t *schema.Table) {
 // registerChild makes /parents/{p}/children and /parents/{p}/children/{c}.
 func (a *API) registerChild(parent, child *schema.Table, f *schema.Field) {
 	list := "/" + parent.Path + "/{" + parent.Kind + "}/" + child.NestedPath
-	a.handle(list, map[string]handler{"GET": a.listUnder(parent, child, f), "POST": a.createUnder(parent, child, f)})
-	a.handle(list+"/{"+child.Kind+"}", map[string]handler{
-		"GET": a.getUnder(parent, child, f), "PATCH": a.patchUnder(parent, child, f),
-		"PUT": a.putUnder(parent, child, f), "DELETE": a.deleteUnder(parent, child, f),
-	})
+	below := place{child, parent, f}
+	a.handle(list, map[string]handler{"GET": a.listUnder(parent, child, f), "POST": below.create})
+	a.handle(list+"/{"+child.Kind+"}", below.one())
+}
+
+// one is what may be done with one entity.
+func (p place) one() map[string]handler {
+	return map[string]handler{"GET": p.get, "PATCH": p.patch, "PUT": p.put, "DELETE": p.delete}
 }
 
 func only(method string, h handler) map[string]handler { return map[string]handler{method: h} }

@@ -1,50 +1,109 @@
 package adminapi
 
 import (
+	"cmp"
 	"net/http"
+	"slices"
+	"strconv"
 
 	"github.com/sekifuda/sekifuda/controlplane/config"
 	"github.com/sekifuda/sekifuda/model/fault"
 	"github.com/sekifuda/sekifuda/model/schema"
+	entityv1 "github.com/sekifuda/sekifuda/proto/sekifuda/entity/v1"
 )
 
-// registerTargets makes the paths of targets that differ from the generic ones.
+// targetPaths are the paths of targets that differ from the generic ones.
+type targetPaths struct {
+	upstreams, targets *schema.Table
+	field              *schema.Field // of a target, that refers to its upstream
+}
+
 func (a *API) registerTargets() {
 	s := a.Config.Schema()
-	upstreams, targets := s.Table("upstreams"), s.Table("targets")
-	if upstreams == nil || targets == nil {
+	t := &targetPaths{upstreams: s.Table("upstreams"), targets: s.Table("targets")}
+	if t.upstreams == nil || t.targets == nil {
 		return
 	}
-	f := targets.Field("upstream")
-	a.handle("/upstreams/{upstreams}/targets/all", only("GET", a.listUnder(upstreams, targets, f)))
+	t.field = t.targets.Field("upstream")
+	list := "/upstreams/{upstreams}/targets"
+	one := list + "/{targets}"
+	a.handle(list, only("GET", t.list))
+	a.handle(list+"/all", only("GET", a.listUnder(t.upstreams, t.targets, t.field)))
 	// A target's PUT changes what exists: Kong answers 404 for an unknown one.
-	a.handle("/upstreams/{upstreams}/targets/{targets}", only("PUT", a.putTarget(upstreams, targets, f)))
+	a.handle(one, only("PUT", place{t.targets, t.upstreams, t.field}.patch))
+	if a.Health == nil {
+		return
+	}
+	a.handle("/upstreams/{upstreams}/health", only("GET", t.health))
+	for _, path := range []string{one, one + "/{address}"} {
+		a.handle(path+"/healthy", only("PUT", t.set(true)))
+		a.handle(path+"/unhealthy", only("PUT", t.set(false)))
+	}
 }
 
-func (a *API) putTarget(parent, t *schema.Table, f *schema.Field) handler {
-	return func(q *request) error {
-		under, err := q.owner(parent, f)
+// list answers GET /upstreams/{}/targets: unlike other lists, the newest come first, and an
+// offset is how many were seen.
+func (t *targetPaths) list(q *request) error {
+	under, err := q.owner(t.upstreams, t.field)
+	if err != nil {
+		return err
+	}
+	page, err := t.page(q, under)
+	if err != nil {
+		return err
+	}
+	q.json(http.StatusOK, page.body(q.path()))
+	return nil
+}
+
+// targetPage is one page of an upstream's targets.
+type targetPage struct {
+	rows []schema.Body
+	next int // offset of the next page; 0: there is none
+}
+
+func (p *targetPage) body(path string) map[string]any {
+	body := map[string]any{"data": p.rows, "next": nil}
+	if p.next > 0 {
+		offset := strconv.Itoa(p.next)
+		body["offset"], body["next"] = offset, nextURL(path, offset, nil)
+	}
+	return body
+}
+
+func (t *targetPaths) page(q *request, under *config.Under) (*targetPage, error) {
+	args := q.r.URL.Query()
+	size, from := defaultSize, 0
+	var err error
+	if args.Has("size") {
+		if size, err = parseSize(args.Get("size")); err != nil {
+			return nil, err
+		}
+	}
+	if args.Has("offset") {
+		if from, err = strconv.Atoi(args.Get("offset")); err != nil || from < 0 {
+			return nil, &fault.Error{Kind: fault.InvalidOffset, Message: "'" + args.Get("offset") + "' is not a valid offset"}
+		}
+	}
+	all, err := q.Config.All(q.r.Context(), t.targets, under)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(all, func(a, b *config.Entity) int {
+		older, newer := a.Message.(*entityv1.Target), b.Message.(*entityv1.Target)
+		return cmp.Or(cmp.Compare(newer.GetCreatedAt(), older.GetCreatedAt()), cmp.Compare(b.ID, a.ID))
+	})
+	p := &targetPage{rows: []schema.Body{}}
+	all = all[min(from, len(all)):]
+	if len(all) > size {
+		all, p.next = all[:size], from+size
+	}
+	for _, e := range all {
+		row, err := q.render(e)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if _, err := q.Config.Get(q.r.Context(), t, q.wild[1], under); err != nil {
-			return bareNotFound(err)
-		}
-		return q.putOrPatchTarget(t, under)
+		p.rows = append(p.rows, row)
 	}
-}
-
-func (q *request) putOrPatchTarget(t *schema.Table, under *config.Under) error {
-	body, err := q.body(t, "")
-	if err != nil {
-		return err
-	}
-	res, err := q.Config.Patch(q.r.Context(), t, q.wild[1], body, under, q.origin())
-	if fault.Is(err, fault.NotFound) {
-		return bareNotFound(err)
-	}
-	if err != nil {
-		return err
-	}
-	return q.written(http.StatusOK, res)
+	return p, nil
 }

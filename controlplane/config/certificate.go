@@ -146,21 +146,13 @@ func (c *Config) guardRemoval(ctx context.Context, e *Entity) error {
 		return nil
 	}
 	t := c.schema.Table("services")
-	for after := ""; ; {
-		list, more, err := c.List(ctx, t, ListQuery{After: after, Size: referrersPage})
+	for s, err := range c.each(ctx, t, nil) {
 		if err != nil {
 			return err
 		}
-		for _, s := range list {
-			for _, id := range s.Message.(*entityv1.Service).GetCaCertificates() {
-				if id == e.ID {
-					return schema.CAReferenced(e.ID, t.Kind, s.ID)
-				}
-			}
+		if slices.Contains(s.Message.(*entityv1.Service).GetCaCertificates(), e.ID) {
+			return schema.CAReferenced(e.ID, t.Kind, s.ID)
 		}
-		if !more {
-			return nil
-		}
-		after = list[len(list)-1].ID
 	}
+	return nil
 }

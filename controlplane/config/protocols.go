@@ -37,18 +37,14 @@ func (c *Config) routesOf(ctx context.Context, p *entityv1.Plugin) (field string
 		return "route", [][]string{e.Message.(*entityv1.Route).GetProtocols()}, nil
 	}
 	id := p.GetService()
-	for after := ""; id != ""; {
-		list, more, err := c.List(ctx, t, ListQuery{After: after, Size: referrersPage, Under: &Under{Field: "service", ID: id}})
+	if id == "" {
+		return "service", nil, nil
+	}
+	for e, err := range c.each(ctx, t, &Under{Field: "service", ID: id}) {
 		if err != nil {
 			return "", nil, err
 		}
-		for _, e := range list {
-			protocols = append(protocols, e.Message.(*entityv1.Route).GetProtocols())
-		}
-		if !more {
-			break
-		}
-		after = list[len(list)-1].ID
+		protocols = append(protocols, e.Message.(*entityv1.Route).GetProtocols())
 	}
 	return "service", protocols, nil
 }

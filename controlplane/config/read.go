@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 
@@ -120,6 +121,43 @@ func (c *Config) List(ctx context.Context, t *schema.Table, q ListQuery) ([]*Ent
 	return list, more, nil
 }
 
+// eachPage bounds how many entities are read at a time by those who read all.
+const eachPage = 1000
+
+// each yields all entities of a kind, or those below an owner, ascending by id.
+func (c *Config) each(ctx context.Context, t *schema.Table, under *Under) iter.Seq2[*Entity, error] {
+	return func(yield func(*Entity, error) bool) {
+		for after := ""; ; {
+			list, more, err := c.List(ctx, t, ListQuery{After: after, Size: eachPage, Under: under})
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, e := range list {
+				if !yield(e, nil) {
+					return
+				}
+			}
+			if !more || len(list) == 0 {
+				return
+			}
+			after = list[len(list)-1].ID
+		}
+	}
+}
+
+// All returns all entities of a kind, or those below an owner, ascending by id.
+func (c *Config) All(ctx context.Context, t *schema.Table, under *Under) ([]*Entity, error) {
+	var all []*Entity
+	for e, err := range c.each(ctx, t, under) {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, e)
+	}
+	return all, nil
+}
+
 // Tags returns one page of tags, and whether there are more.
 func (c *Config) Tags(ctx context.Context, q store.TagQuery) ([]store.Tag, bool, error) {
 	size := q.Size
@@ -151,18 +189,11 @@ func (c *Config) FindUnique(ctx context.Context, t *schema.Table, field, value s
 func (c *Config) PluginsInUse(ctx context.Context) ([]string, error) {
 	t := c.schema.Table("plugins")
 	set := map[string]bool{}
-	for after := ""; ; {
-		list, more, err := c.List(ctx, t, ListQuery{After: after, Size: referrersPage})
+	for e, err := range c.each(ctx, t, nil) {
 		if err != nil {
 			return nil, err
 		}
-		for _, e := range list {
-			set[t.NameOf(e.Message)] = true
-		}
-		if !more {
-			break
-		}
-		after = list[len(list)-1].ID
+		set[t.NameOf(e.Message)] = true
 	}
 	return slices.Sorted(maps.Keys(set)), nil
 }

@@ -34,22 +34,39 @@ func (c *Config) Put(ctx context.Context, t *schema.Table, idOrKey string, body 
 // Patch changes the members of body and leaves the others as they are.
 func (c *Config) Patch(ctx context.Context, t *schema.Table, idOrKey string, body schema.Body, under *Under, by Origin) (*Result, error) {
 	return c.change(ctx, by, func(p *plan) (*Entity, error) {
-		old, err := c.Get(ctx, t, idOrKey, under)
-		if err != nil {
-			return nil, err
-		}
-		if err := c.resolve(ctx, t, body); err != nil {
-			return nil, err
-		}
-		if err := c.prepareCertificate(ctx, t, old.ID, body); err != nil {
-			return nil, err
-		}
-		m, err := t.Update(old.Message, body, c.now())
-		if err != nil {
-			return nil, err
-		}
-		return c.write(ctx, p, t, old.ID, m, &old.Rev, body)
+		return c.patch(ctx, p, t, idOrKey, body, under)
 	})
+}
+
+// CreateOwner makes a new entity of body and has an entity that exists refer to it by field,
+// in one revision.
+func (c *Config) CreateOwner(ctx context.Context, t *schema.Table, body schema.Body, of *schema.Table, id, field string, by Origin) (*Result, error) {
+	return c.change(ctx, by, func(p *plan) (*Entity, error) {
+		owner, err := c.insert(ctx, p, t, body, nil, false)
+		if err != nil {
+			return nil, err
+		}
+		_, err = c.patch(ctx, p, of, id, schema.Body{field: schema.Body{"id": owner.ID}}, nil)
+		return owner, err
+	})
+}
+
+func (c *Config) patch(ctx context.Context, p *plan, t *schema.Table, idOrKey string, body schema.Body, under *Under) (*Entity, error) {
+	old, err := c.Get(ctx, t, idOrKey, under)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.resolve(ctx, t, body); err != nil {
+		return nil, err
+	}
+	if err := c.prepareCertificate(ctx, t, old.ID, body); err != nil {
+		return nil, err
+	}
+	m, err := t.Update(old.Message, body, c.now())
+	if err != nil {
+		return nil, err
+	}
+	return c.write(ctx, p, t, old.ID, m, &old.Rev, body)
 }
 
 // Delete removes an entity and all that goes with it. What does not exist is a fault of

@@ -64,6 +64,10 @@ type Fleet struct {
 	waiters map[*waiter]struct{}
 	watches map[*Watch]struct{}
 	served  map[under]Served
+
+	reporters map[*reporter]struct{}
+	askings   map[uint64]*asking
+	asked     uint64 // questions so far
 }
 
 // New returns an empty fleet; now nil means time.Now.
@@ -75,6 +79,7 @@ func New(now func() time.Time) *Fleet {
 		now: now, nodes: make(map[string]*member), streams: make(map[int64]string),
 		waiters: make(map[*waiter]struct{}), watches: make(map[*Watch]struct{}),
 		served: make(map[under]Served),
+		reporters: make(map[*reporter]struct{}), askings: make(map[uint64]*asking),
 	}
 }
 
@@ -99,6 +104,9 @@ func (f *Fleet) Disconnected(stream int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.streams, stream)
+	for _, a := range f.askings {
+		f.settle(a)
+	}
 }
 
 // Offered notes that a node is being sent a move.

@@ -30,13 +30,30 @@ type Reports struct {
 // NewReports returns the service that feeds f.
 func NewReports(f *Fleet) *Reports { return &Reports{fleet: f} }
 
-// Report takes in one node's reports until its stream ends. A node must be known by its
-// configuration stream first.
+// Report takes in one node's reports and answers until its stream ends, and asks it what
+// there is to ask. A node must be known by its configuration stream first.
 func (r *Reports) Report(s feedv1.NodeService_ReportServer) error {
 	every := uint32(reportEvery / time.Millisecond)
 	if err := s.Send(&feedv1.ReportResponse{Directive: &feedv1.ReportResponse_ReportEveryMs{ReportEveryMs: every}}); err != nil {
 		return err
 	}
+	from := r.fleet.join()
+	defer r.fleet.leave(from)
+	ended := make(chan error, 1)
+	go func() { ended <- r.receive(s) }()
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case q := <-from.questions:
+			if err := s.Send(&feedv1.ReportResponse{Directive: &feedv1.ReportResponse_Question{Question: q}}); err != nil {
+				return err // and with the stream ends what receives
+			}
+		}
+	}
+}
+
+func (r *Reports) receive(s feedv1.NodeService_ReportServer) error {
 	for id := ""; ; {
 		q, err := s.Recv()
 		if errors.Is(err, io.EOF) {
@@ -49,6 +66,10 @@ func (r *Reports) Report(s feedv1.NodeService_ReportServer) error {
 			return status.Errorf(codes.InvalidArgument, "node_id changed from %q to %q", id, q.GetNodeId())
 		}
 		id = q.GetNodeId()
+		if a := q.GetAnswer(); a != nil {
+			r.fleet.answer(id, a)
+			continue
+		}
 		if err := r.fleet.report(q); err != nil {
 			return err
 		}

@@ -109,6 +109,9 @@ type Options struct {
 	Stats func() []*feedv1.RevisionStats
 	// Direct takes what the control plane asks for; nil: ignored. It must not wait.
 	Direct func(*feedv1.ReportResponse)
+	// Answer answers the control plane's questions, one at a time; nil: none is. It may wait
+	// within ctx.
+	Answer func(ctx context.Context, q *feedv1.Question) *feedv1.Answer
 
 	Clock Clock // nil: the wall's
 	Log   *slog.Logger

@@ -29,21 +29,34 @@ func (c *Client) report(ctx context.Context) (moved bool, err error) {
 	var every atomic.Int64
 	every.Store(int64(defaultEvery))
 	ended := make(chan error, 1)
-	go func() { ended <- c.directives(stream, &every) }()
-	for window := uint64(1); ; window++ {
+	questions, answers := make(chan *feedv1.Question, maxQuestions), make(chan *feedv1.Answer)
+	go func() { ended <- c.directives(stream, &every, questions) }()
+	go c.answer(ctx, questions, answers)
+	due := c.Clock.After(defaultEvery)
+	for window := uint64(1); ; {
+		var q *feedv1.ReportRequest
 		select {
 		case err := <-ended:
 			return moved, err
-		case <-c.Clock.After(time.Duration(every.Load())):
+		case a := <-answers:
+			q = &feedv1.ReportRequest{NodeId: c.NodeID, Answer: a}
+		case <-due:
+			q = c.window(window)
+			window++
+			due = c.Clock.After(time.Duration(every.Load()))
 		}
-		if err := stream.Send(c.window(window)); err != nil {
+		if err := stream.Send(q); err != nil {
 			return moved, fmt.Errorf("send report: %w", err)
 		}
 		moved = true
 	}
 }
 
-func (c *Client) directives(stream feedv1.NodeService_ReportClient, every *atomic.Int64) error {
+// maxQuestions bounds what is asked while a question is being answered; more are dropped, and
+// whoever asked does without this node.
+const maxQuestions = 64
+
+func (c *Client) directives(stream feedv1.NodeService_ReportClient, every *atomic.Int64, questions chan<- *feedv1.Question) error {
 	for {
 		r, err := stream.Recv()
 		if err != nil {
@@ -52,8 +65,35 @@ func (c *Client) directives(stream feedv1.NodeService_ReportClient, every *atomi
 		if ms := r.GetReportEveryMs(); ms > 0 {
 			every.Store(int64(min(max(time.Duration(ms)*time.Millisecond, leastEvery), mostEvery)))
 		}
+		if q := r.GetQuestion(); q != nil {
+			select {
+			case questions <- q:
+			default:
+			}
+		}
 		if c.Direct != nil {
 			c.Direct(r)
+		}
+	}
+}
+
+// answer answers questions until ctx ends.
+func (c *Client) answer(ctx context.Context, questions <-chan *feedv1.Question, answers chan<- *feedv1.Answer) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case q := <-questions:
+			a := &feedv1.Answer{}
+			if c.Answer != nil {
+				a = c.Answer(ctx, q)
+			}
+			a.Question = q.GetId()
+			select {
+			case answers <- a:
+			case <-ctx.Done():
+				return
+			}
 		}
 	}
 }

@@ -17,11 +17,17 @@ type listener struct {
 	feedv1.UnimplementedNodeServiceServer
 	every uint32
 	got   chan *feedv1.ReportRequest
+	ask   []*feedv1.Question // at once
 }
 
 func (l *listener) Report(s feedv1.NodeService_ReportServer) error {
 	if err := s.Send(&feedv1.ReportResponse{Directive: &feedv1.ReportResponse_ReportEveryMs{ReportEveryMs: l.every}}); err != nil {
 		return err
+	}
+	for _, q := range l.ask {
+		if err := s.Send(&feedv1.ReportResponse{Directive: &feedv1.ReportResponse_Question{Question: q}}); err != nil {
+			return err
+		}
 	}
 	for {
 		q, err := s.Recv()
@@ -36,21 +42,60 @@ func (l *listener) Report(s feedv1.NodeService_ReportServer) error {
 	}
 }
 
+// serve serves the reports until the test ends.
+func (l *listener) serve(t *testing.T) *grpc.ClientConn {
+	t.Helper()
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	feedv1.RegisterNodeServiceServer(server, l)
+	served := make(chan struct{})
+	go func() { defer close(served); _ = server.Serve(tcp) }()
+	conn, err := Dial("passthrough:///"+tcp.Addr().String(), insecure.NewCredentials())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(); server.Stop(); <-served })
+	return conn
+}
+
+// TestQuestionsAreAnsweredBesideTheWindows lets no time pass: answers wait for no report.
+func TestQuestionsAreAnsweredBesideTheWindows(t *testing.T) {
+	t.Parallel()
+	office := &listener{every: 3000, got: make(chan *feedv1.ReportRequest), ask: []*feedv1.Question{
+		{Id: 7, Ask: &feedv1.Question_TargetsOf{TargetsOf: "u"}}, {Id: 8, Ask: &feedv1.Question_TargetsOf{TargetsOf: "v"}},
+	}}
+	c, err := New(Options{
+		Conn: office.serve(t), Applier: applierFunc(yes), NodeID: "n1", Version: "v", Clock: newFakeClock(),
+		Answer: func(_ context.Context, q *feedv1.Question) *feedv1.Answer {
+			return &feedv1.Answer{Known: q.GetTargetsOf() == "u"}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); c.retry(ctx, "reports", c.report) }()
+	defer func() { cancel(); <-ended }()
+	for i, want := range []bool{true, false} {
+		select {
+		case q := <-office.got:
+			if a := q.GetAnswer(); a.GetQuestion() != uint64(7+i) || a.GetKnown() != want || q.GetNodeId() != "n1" || q.GetWindow() != 0 {
+				t.Errorf("answer = %v", q)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatal("no answer comes")
+		}
+	}
+}
+
 func TestReportsFollowTheAskedInterval(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	office := &listener{every: 3000, got: make(chan *feedv1.ReportRequest)}
-	server := grpc.NewServer()
-	feedv1.RegisterNodeServiceServer(server, office)
-	served := make(chan struct{})
-	go func() { defer close(served); _ = server.Serve(l) }()
-	conn, err := Dial("passthrough:///"+l.Addr().String(), insecure.NewCredentials())
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := office.serve(t)
 	clock, asked := newFakeClock(), make(chan uint32, 8)
 	c, err := New(Options{
 		Conn: conn, Applier: applierFunc(yes), NodeID: "n1", Version: "v", Hostname: "h", Clock: clock,
@@ -64,7 +109,7 @@ func TestReportsFollowTheAskedInterval(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() { defer close(ended); c.retry(ctx, "reports", c.report) }()
-	defer func() { cancel(); <-ended; conn.Close(); server.Stop(); <-served }()
+	defer func() { cancel(); <-ended }()
 
 	if got := <-asked; got != 3000 {
 		t.Fatalf("node is asked for %d ms", got)

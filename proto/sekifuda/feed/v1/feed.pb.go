@@ -326,8 +326,10 @@ type ReportRequest struct {
 	// Whether the running snapshot is on the node's disk.
 	SnapshotOnDisk bool             `protobuf:"varint,9,opt,name=snapshot_on_disk,json=snapshotOnDisk,proto3" json:"snapshot_on_disk,omitempty"`
 	Stats          []*RevisionStats `protobuf:"bytes,10,rep,name=stats,proto3" json:"stats,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Set: this is an answer and no report; of the other fields only node_id counts.
+	Answer        *Answer `protobuf:"bytes,11,opt,name=answer,proto3" json:"answer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReportRequest) Reset() {
@@ -430,6 +432,13 @@ func (x *ReportRequest) GetStats() []*RevisionStats {
 	return nil
 }
 
+func (x *ReportRequest) GetAnswer() *Answer {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
 // RevisionStats counts, for one window, the exchanges that one revision served.
 type RevisionStats struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -506,6 +515,7 @@ type ReportResponse struct {
 	//	*ReportResponse_ReportEveryMs
 	//	*ReportResponse_Drain
 	//	*ReportResponse_LogLevel
+	//	*ReportResponse_Question
 	Directive     isReportResponse_Directive `protobuf_oneof:"directive"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -575,6 +585,15 @@ func (x *ReportResponse) GetLogLevel() string {
 	return ""
 }
 
+func (x *ReportResponse) GetQuestion() *Question {
+	if x != nil {
+		if x, ok := x.Directive.(*ReportResponse_Question); ok {
+			return x.Question
+		}
+	}
+	return nil
+}
+
 type isReportResponse_Directive interface {
 	isReportResponse_Directive()
 }
@@ -592,11 +611,467 @@ type ReportResponse_LogLevel struct {
 	LogLevel string `protobuf:"bytes,3,opt,name=log_level,json=logLevel,proto3,oneof"`
 }
 
+type ReportResponse_Question struct {
+	Question *Question `protobuf:"bytes,4,opt,name=question,proto3,oneof"`
+}
+
 func (*ReportResponse_ReportEveryMs) isReportResponse_Directive() {}
 
 func (*ReportResponse_Drain) isReportResponse_Directive() {}
 
 func (*ReportResponse_LogLevel) isReportResponse_Directive() {}
+
+func (*ReportResponse_Question) isReportResponse_Directive() {}
+
+// Question asks for what only nodes know, or tells them to change it: the health of targets.
+// Nodes keep it and the control plane does not, so it is asked for when somebody wants it.
+type Question struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Echoed in the answer.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Types that are valid to be assigned to Ask:
+	//
+	//	*Question_TargetsOf
+	//	*Question_SetHealth
+	Ask           isQuestion_Ask `protobuf_oneof:"ask"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Question) Reset() {
+	*x = Question{}
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Question) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Question) ProtoMessage() {}
+
+func (x *Question) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Question.ProtoReflect.Descriptor instead.
+func (*Question) Descriptor() ([]byte, []int) {
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Question) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Question) GetAsk() isQuestion_Ask {
+	if x != nil {
+		return x.Ask
+	}
+	return nil
+}
+
+func (x *Question) GetTargetsOf() string {
+	if x != nil {
+		if x, ok := x.Ask.(*Question_TargetsOf); ok {
+			return x.TargetsOf
+		}
+	}
+	return ""
+}
+
+func (x *Question) GetSetHealth() *HealthOrder {
+	if x != nil {
+		if x, ok := x.Ask.(*Question_SetHealth); ok {
+			return x.SetHealth
+		}
+	}
+	return nil
+}
+
+type isQuestion_Ask interface {
+	isQuestion_Ask()
+}
+
+type Question_TargetsOf struct {
+	// How are the targets of this upstream?
+	TargetsOf string `protobuf:"bytes,2,opt,name=targets_of,json=targetsOf,proto3,oneof"`
+}
+
+type Question_SetHealth struct {
+	SetHealth *HealthOrder `protobuf:"bytes,3,opt,name=set_health,json=setHealth,proto3,oneof"`
+}
+
+func (*Question_TargetsOf) isQuestion_Ask() {}
+
+func (*Question_SetHealth) isQuestion_Ask() {}
+
+// HealthOrder sets the health of a target by hand.
+type HealthOrder struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	UpstreamId string                 `protobuf:"bytes,1,opt,name=upstream_id,json=upstreamId,proto3" json:"upstream_id,omitempty"`
+	Host       string                 `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
+	Port       uint32                 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`
+	// "IP:port": only this address of the target; empty: all of them.
+	Address       string `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
+	Healthy       bool   `protobuf:"varint,5,opt,name=healthy,proto3" json:"healthy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HealthOrder) Reset() {
+	*x = HealthOrder{}
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HealthOrder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HealthOrder) ProtoMessage() {}
+
+func (x *HealthOrder) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HealthOrder.ProtoReflect.Descriptor instead.
+func (*HealthOrder) Descriptor() ([]byte, []int) {
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *HealthOrder) GetUpstreamId() string {
+	if x != nil {
+		return x.UpstreamId
+	}
+	return ""
+}
+
+func (x *HealthOrder) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *HealthOrder) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *HealthOrder) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *HealthOrder) GetHealthy() bool {
+	if x != nil {
+		return x.Healthy
+	}
+	return false
+}
+
+// Answer is a node's to one question.
+type Answer struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Question uint64                 `protobuf:"varint,1,opt,name=question,proto3" json:"question,omitempty"`
+	// Whether the node has what was asked about.
+	Known         bool            `protobuf:"varint,2,opt,name=known,proto3" json:"known,omitempty"`
+	Health        *UpstreamHealth `protobuf:"bytes,3,opt,name=health,proto3" json:"health,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Answer) Reset() {
+	*x = Answer{}
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Answer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Answer) ProtoMessage() {}
+
+func (x *Answer) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Answer.ProtoReflect.Descriptor instead.
+func (*Answer) Descriptor() ([]byte, []int) {
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Answer) GetQuestion() uint64 {
+	if x != nil {
+		return x.Question
+	}
+	return 0
+}
+
+func (x *Answer) GetKnown() bool {
+	if x != nil {
+		return x.Known
+	}
+	return false
+}
+
+func (x *Answer) GetHealth() *UpstreamHealth {
+	if x != nil {
+		return x.Health
+	}
+	return nil
+}
+
+// UpstreamHealth is how an upstream is, as one node sees it.
+type UpstreamHealth struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether anything judges the targets.
+	Checked bool `protobuf:"varint,1,opt,name=checked,proto3" json:"checked,omitempty"`
+	// Whether enough weight is up for requests to be sent at all.
+	Healthy       bool            `protobuf:"varint,2,opt,name=healthy,proto3" json:"healthy,omitempty"`
+	Targets       []*TargetHealth `protobuf:"bytes,3,rep,name=targets,proto3" json:"targets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpstreamHealth) Reset() {
+	*x = UpstreamHealth{}
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpstreamHealth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpstreamHealth) ProtoMessage() {}
+
+func (x *UpstreamHealth) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpstreamHealth.ProtoReflect.Descriptor instead.
+func (*UpstreamHealth) Descriptor() ([]byte, []int) {
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *UpstreamHealth) GetChecked() bool {
+	if x != nil {
+		return x.Checked
+	}
+	return false
+}
+
+func (x *UpstreamHealth) GetHealthy() bool {
+	if x != nil {
+		return x.Healthy
+	}
+	return false
+}
+
+func (x *UpstreamHealth) GetTargets() []*TargetHealth {
+	if x != nil {
+		return x.Targets
+	}
+	return nil
+}
+
+type TargetHealth struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Id     string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Host   string                 `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
+	Port   uint32                 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`
+	Weight uint32                 `protobuf:"varint,4,opt,name=weight,proto3" json:"weight,omitempty"`
+	// Type of the DNS record that led to the addresses, or why none did.
+	Record        string           `protobuf:"bytes,5,opt,name=record,proto3" json:"record,omitempty"`
+	Addresses     []*AddressHealth `protobuf:"bytes,6,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TargetHealth) Reset() {
+	*x = TargetHealth{}
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TargetHealth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TargetHealth) ProtoMessage() {}
+
+func (x *TargetHealth) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TargetHealth.ProtoReflect.Descriptor instead.
+func (*TargetHealth) Descriptor() ([]byte, []int) {
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *TargetHealth) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *TargetHealth) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *TargetHealth) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *TargetHealth) GetWeight() uint32 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *TargetHealth) GetRecord() string {
+	if x != nil {
+		return x.Record
+	}
+	return ""
+}
+
+func (x *TargetHealth) GetAddresses() []*AddressHealth {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+type AddressHealth struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ip            string                 `protobuf:"bytes,1,opt,name=ip,proto3" json:"ip,omitempty"`
+	Port          uint32                 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
+	Weight        uint32                 `protobuf:"varint,3,opt,name=weight,proto3" json:"weight,omitempty"`
+	Up            bool                   `protobuf:"varint,4,opt,name=up,proto3" json:"up,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddressHealth) Reset() {
+	*x = AddressHealth{}
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddressHealth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddressHealth) ProtoMessage() {}
+
+func (x *AddressHealth) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddressHealth.ProtoReflect.Descriptor instead.
+func (*AddressHealth) Descriptor() ([]byte, []int) {
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *AddressHealth) GetIp() string {
+	if x != nil {
+		return x.Ip
+	}
+	return ""
+}
+
+func (x *AddressHealth) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *AddressHealth) GetWeight() uint32 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *AddressHealth) GetUp() bool {
+	if x != nil {
+		return x.Up
+	}
+	return false
+}
 
 var File_sekifuda_feed_v1_feed_proto protoreflect.FileDescriptor
 
@@ -627,7 +1102,7 @@ const file_sekifuda_feed_v1_feed_proto_rawDesc = "" +
 	"\tViolation\x12\x16\n" +
 	"\x06object\x18\x01 \x01(\tR\x06object\x12\x14\n" +
 	"\x05field\x18\x02 \x01(\tR\x05field\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x81\x04\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xb3\x04\n" +
 	"\rReportRequest\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1a\n" +
@@ -640,7 +1115,8 @@ const file_sekifuda_feed_v1_feed_proto_rawDesc = "" +
 	"\tnode_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\bnodeTime\x12(\n" +
 	"\x10snapshot_on_disk\x18\t \x01(\bR\x0esnapshotOnDisk\x125\n" +
 	"\x05stats\x18\n" +
-	" \x03(\v2\x1f.sekifuda.feed.v1.RevisionStatsR\x05stats\x1a9\n" +
+	" \x03(\v2\x1f.sekifuda.feed.v1.RevisionStatsR\x05stats\x120\n" +
+	"\x06answer\x18\v \x01(\v2\x18.sekifuda.feed.v1.AnswerR\x06answer\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x87\x01\n" +
@@ -649,12 +1125,47 @@ const file_sekifuda_feed_v1_feed_proto_rawDesc = "" +
 	"\brequests\x18\x02 \x01(\x04R\brequests\x12\x1f\n" +
 	"\vgate_errors\x18\x03 \x01(\x04R\n" +
 	"gateErrors\x12'\n" +
-	"\x0fupstream_errors\x18\x04 \x01(\x04R\x0eupstreamErrors\"~\n" +
+	"\x0fupstream_errors\x18\x04 \x01(\x04R\x0eupstreamErrors\"\xb8\x01\n" +
 	"\x0eReportResponse\x12(\n" +
 	"\x0freport_every_ms\x18\x01 \x01(\rH\x00R\rreportEveryMs\x12\x16\n" +
 	"\x05drain\x18\x02 \x01(\bH\x00R\x05drain\x12\x1d\n" +
-	"\tlog_level\x18\x03 \x01(\tH\x00R\blogLevelB\v\n" +
-	"\tdirective2^\n" +
+	"\tlog_level\x18\x03 \x01(\tH\x00R\blogLevel\x128\n" +
+	"\bquestion\x18\x04 \x01(\v2\x1a.sekifuda.feed.v1.QuestionH\x00R\bquestionB\v\n" +
+	"\tdirective\"\x82\x01\n" +
+	"\bQuestion\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1f\n" +
+	"\n" +
+	"targets_of\x18\x02 \x01(\tH\x00R\ttargetsOf\x12>\n" +
+	"\n" +
+	"set_health\x18\x03 \x01(\v2\x1d.sekifuda.feed.v1.HealthOrderH\x00R\tsetHealthB\x05\n" +
+	"\x03ask\"\x8a\x01\n" +
+	"\vHealthOrder\x12\x1f\n" +
+	"\vupstream_id\x18\x01 \x01(\tR\n" +
+	"upstreamId\x12\x12\n" +
+	"\x04host\x18\x02 \x01(\tR\x04host\x12\x12\n" +
+	"\x04port\x18\x03 \x01(\rR\x04port\x12\x18\n" +
+	"\aaddress\x18\x04 \x01(\tR\aaddress\x12\x18\n" +
+	"\ahealthy\x18\x05 \x01(\bR\ahealthy\"t\n" +
+	"\x06Answer\x12\x1a\n" +
+	"\bquestion\x18\x01 \x01(\x04R\bquestion\x12\x14\n" +
+	"\x05known\x18\x02 \x01(\bR\x05known\x128\n" +
+	"\x06health\x18\x03 \x01(\v2 .sekifuda.feed.v1.UpstreamHealthR\x06health\"~\n" +
+	"\x0eUpstreamHealth\x12\x18\n" +
+	"\achecked\x18\x01 \x01(\bR\achecked\x12\x18\n" +
+	"\ahealthy\x18\x02 \x01(\bR\ahealthy\x128\n" +
+	"\atargets\x18\x03 \x03(\v2\x1e.sekifuda.feed.v1.TargetHealthR\atargets\"\xb5\x01\n" +
+	"\fTargetHealth\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04host\x18\x02 \x01(\tR\x04host\x12\x12\n" +
+	"\x04port\x18\x03 \x01(\rR\x04port\x12\x16\n" +
+	"\x06weight\x18\x04 \x01(\rR\x06weight\x12\x16\n" +
+	"\x06record\x18\x05 \x01(\tR\x06record\x12=\n" +
+	"\taddresses\x18\x06 \x03(\v2\x1f.sekifuda.feed.v1.AddressHealthR\taddresses\"[\n" +
+	"\rAddressHealth\x12\x0e\n" +
+	"\x02ip\x18\x01 \x01(\tR\x02ip\x12\x12\n" +
+	"\x04port\x18\x02 \x01(\rR\x04port\x12\x16\n" +
+	"\x06weight\x18\x03 \x01(\rR\x06weight\x12\x0e\n" +
+	"\x02up\x18\x04 \x01(\bR\x02up2^\n" +
 	"\vNodeService\x12O\n" +
 	"\x06Report\x12\x1f.sekifuda.feed.v1.ReportRequest\x1a .sekifuda.feed.v1.ReportResponse(\x010\x01B<Z:github.com/sekifuda/sekifuda/proto/sekifuda/feed/v1;feedv1b\x06proto3"
 
@@ -670,7 +1181,7 @@ func file_sekifuda_feed_v1_feed_proto_rawDescGZIP() []byte {
 	return file_sekifuda_feed_v1_feed_proto_rawDescData
 }
 
-var file_sekifuda_feed_v1_feed_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_sekifuda_feed_v1_feed_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_sekifuda_feed_v1_feed_proto_goTypes = []any{
 	(*Entry)(nil),                 // 0: sekifuda.feed.v1.Entry
 	(*Position)(nil),              // 1: sekifuda.feed.v1.Position
@@ -679,25 +1190,37 @@ var file_sekifuda_feed_v1_feed_proto_goTypes = []any{
 	(*ReportRequest)(nil),         // 4: sekifuda.feed.v1.ReportRequest
 	(*RevisionStats)(nil),         // 5: sekifuda.feed.v1.RevisionStats
 	(*ReportResponse)(nil),        // 6: sekifuda.feed.v1.ReportResponse
-	nil,                           // 7: sekifuda.feed.v1.ReportRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*Question)(nil),              // 7: sekifuda.feed.v1.Question
+	(*HealthOrder)(nil),           // 8: sekifuda.feed.v1.HealthOrder
+	(*Answer)(nil),                // 9: sekifuda.feed.v1.Answer
+	(*UpstreamHealth)(nil),        // 10: sekifuda.feed.v1.UpstreamHealth
+	(*TargetHealth)(nil),          // 11: sekifuda.feed.v1.TargetHealth
+	(*AddressHealth)(nil),         // 12: sekifuda.feed.v1.AddressHealth
+	nil,                           // 13: sekifuda.feed.v1.ReportRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
 }
 var file_sekifuda_feed_v1_feed_proto_depIdxs = []int32{
-	1, // 0: sekifuda.feed.v1.Refusal.running:type_name -> sekifuda.feed.v1.Position
-	1, // 1: sekifuda.feed.v1.Refusal.refused:type_name -> sekifuda.feed.v1.Position
-	3, // 2: sekifuda.feed.v1.Refusal.violations:type_name -> sekifuda.feed.v1.Violation
-	7, // 3: sekifuda.feed.v1.ReportRequest.labels:type_name -> sekifuda.feed.v1.ReportRequest.LabelsEntry
-	1, // 4: sekifuda.feed.v1.ReportRequest.running:type_name -> sekifuda.feed.v1.Position
-	8, // 5: sekifuda.feed.v1.ReportRequest.applied_at:type_name -> google.protobuf.Timestamp
-	8, // 6: sekifuda.feed.v1.ReportRequest.node_time:type_name -> google.protobuf.Timestamp
-	5, // 7: sekifuda.feed.v1.ReportRequest.stats:type_name -> sekifuda.feed.v1.RevisionStats
-	4, // 8: sekifuda.feed.v1.NodeService.Report:input_type -> sekifuda.feed.v1.ReportRequest
-	6, // 9: sekifuda.feed.v1.NodeService.Report:output_type -> sekifuda.feed.v1.ReportResponse
-	9, // [9:10] is the sub-list for method output_type
-	8, // [8:9] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	1,  // 0: sekifuda.feed.v1.Refusal.running:type_name -> sekifuda.feed.v1.Position
+	1,  // 1: sekifuda.feed.v1.Refusal.refused:type_name -> sekifuda.feed.v1.Position
+	3,  // 2: sekifuda.feed.v1.Refusal.violations:type_name -> sekifuda.feed.v1.Violation
+	13, // 3: sekifuda.feed.v1.ReportRequest.labels:type_name -> sekifuda.feed.v1.ReportRequest.LabelsEntry
+	1,  // 4: sekifuda.feed.v1.ReportRequest.running:type_name -> sekifuda.feed.v1.Position
+	14, // 5: sekifuda.feed.v1.ReportRequest.applied_at:type_name -> google.protobuf.Timestamp
+	14, // 6: sekifuda.feed.v1.ReportRequest.node_time:type_name -> google.protobuf.Timestamp
+	5,  // 7: sekifuda.feed.v1.ReportRequest.stats:type_name -> sekifuda.feed.v1.RevisionStats
+	9,  // 8: sekifuda.feed.v1.ReportRequest.answer:type_name -> sekifuda.feed.v1.Answer
+	7,  // 9: sekifuda.feed.v1.ReportResponse.question:type_name -> sekifuda.feed.v1.Question
+	8,  // 10: sekifuda.feed.v1.Question.set_health:type_name -> sekifuda.feed.v1.HealthOrder
+	10, // 11: sekifuda.feed.v1.Answer.health:type_name -> sekifuda.feed.v1.UpstreamHealth
+	11, // 12: sekifuda.feed.v1.UpstreamHealth.targets:type_name -> sekifuda.feed.v1.TargetHealth
+	12, // 13: sekifuda.feed.v1.TargetHealth.addresses:type_name -> sekifuda.feed.v1.AddressHealth
+	4,  // 14: sekifuda.feed.v1.NodeService.Report:input_type -> sekifuda.feed.v1.ReportRequest
+	6,  // 15: sekifuda.feed.v1.NodeService.Report:output_type -> sekifuda.feed.v1.ReportResponse
+	15, // [15:16] is the sub-list for method output_type
+	14, // [14:15] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_sekifuda_feed_v1_feed_proto_init() }
@@ -709,6 +1232,11 @@ func file_sekifuda_feed_v1_feed_proto_init() {
 		(*ReportResponse_ReportEveryMs)(nil),
 		(*ReportResponse_Drain)(nil),
 		(*ReportResponse_LogLevel)(nil),
+		(*ReportResponse_Question)(nil),
+	}
+	file_sekifuda_feed_v1_feed_proto_msgTypes[7].OneofWrappers = []any{
+		(*Question_TargetsOf)(nil),
+		(*Question_SetHealth)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -716,7 +1244,7 @@ func file_sekifuda_feed_v1_feed_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sekifuda_feed_v1_feed_proto_rawDesc), len(file_sekifuda_feed_v1_feed_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

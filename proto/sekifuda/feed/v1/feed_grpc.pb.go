@@ -33,7 +33,8 @@ const (
 //
 // NodeService is what a node tells beside its configuration stream.
 type NodeServiceClient interface {
-	// Report sends one report per window, and receives what the control plane asks for.
+	// Report sends one report per window, and receives what the control plane asks for. A
+	// question is answered beside the windows, as soon as it can be.
 	Report(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ReportRequest, ReportResponse], error)
 }
 
@@ -64,7 +65,8 @@ type NodeService_ReportClient = grpc.BidiStreamingClient[ReportRequest, ReportRe
 //
 // NodeService is what a node tells beside its configuration stream.
 type NodeServiceServer interface {
-	// Report sends one report per window, and receives what the control plane asks for.
+	// Report sends one report per window, and receives what the control plane asks for. A
+	// question is answered beside the windows, as soon as it can be.
 	Report(grpc.BidiStreamingServer[ReportRequest, ReportResponse]) error
 	mustEmbedUnimplementedNodeServiceServer()
 }
