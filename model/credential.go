@@ -19,7 +19,7 @@ func basicauthMeaning() schema.Meaning {
 // first hash holds the owner.
 func hashPassword(c schema.Change) error {
 	owner := ownerID(c.Next)
-	if said, ok := c.Given["password"].(string); ok {
+	if said, ok := c.Given["password"].(string); ok && !c.Stored {
 		sum := sha1.Sum([]byte(said + owner)) //nolint:gosec // see above
 		c.Next["password"] = hex.EncodeToString(sum[:])
 		c.Next["password_hash"] = password.New(said)

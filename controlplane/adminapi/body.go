@@ -3,6 +3,7 @@ package adminapi
 import (
 	"errors"
 	"io"
+	"maps"
 	"mime"
 	"mime/multipart"
 	"net/http"
@@ -125,47 +126,48 @@ func decodeForm(raw string) url.Values {
 }
 
 func (q *request) multipart(t *schema.Table, boundary, pluginName string) (schema.Body, error) {
-	values := url.Values{}
-	nested := schema.Body{}
-	r := multipart.NewReader(q.r.Body, boundary)
-	for {
-		part, err := r.NextRawPart()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			break // what came before a damaged part counts, as in Kong
-		}
-		raw, err := io.ReadAll(part)
-		if err != nil {
-			var tooLarge *http.MaxBytesError
-			if errors.As(err, &tooLarge) {
-				return nil, errTooLarge
-			}
-			break
-		}
-		name := part.FormName()
-		if name == "" {
-			continue
-		}
-		if strings.HasPrefix(part.Header.Get("Content-Type"), "application/json") {
-			v, err := decodeJSON(raw)
-			if err != nil {
-				return nil, err
-			}
-			nested[name] = v
-			continue
-		}
-		values[name] = append(values[name], string(raw))
+	values, nested, err := q.parts(boundary)
+	if err != nil {
+		return nil, err
 	}
 	b, err := form(t, values, pluginName)
 	if err != nil {
 		return nil, err
 	}
-	for name, v := range nested {
-		b[name] = v
-	}
+	maps.Copy(b, nested)
 	return b, nil
+}
+
+// parts reads the parts of a multipart body: texts, and what says to be JSON.
+func (q *request) parts(boundary string) (url.Values, schema.Body, error) {
+	values, nested := url.Values{}, schema.Body{}
+	r := multipart.NewReader(q.r.Body, boundary)
+	for {
+		part, err := r.NextRawPart()
+		if err != nil {
+			return values, nested, nil // what came before a damaged part counts, as in Kong
+		}
+		raw, err := io.ReadAll(part)
+		var tooLarge *http.MaxBytesError
+		switch {
+		case errors.As(err, &tooLarge):
+			return nil, nil, errTooLarge
+		case err != nil:
+			return values, nested, nil
+		}
+		name := part.FormName()
+		switch {
+		case name == "":
+		case strings.HasPrefix(part.Header.Get("Content-Type"), "application/json"):
+			v, err := decodeJSON(raw)
+			if err != nil {
+				return nil, nil, err
+			}
+			nested[name] = v
+		default:
+			values[name] = append(values[name], string(raw))
+		}
+	}
 }
 
 func decodeJSON(raw []byte) (schema.Body, error) {

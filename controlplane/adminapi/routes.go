@@ -90,6 +90,7 @@ func (a *API) handle(path string, methods map[string]handler) {
 // tables.
 func (a *API) register() {
 	a.registerNode()
+	a.registerDeclarative()
 	for _, t := range a.Config.Schema().Tables() {
 		a.registerTable(t)
 	}

@@ -6,7 +6,10 @@
 package document
 
 import (
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"strings"
 
@@ -21,57 +24,83 @@ type Document struct {
 	SelectTags []string
 	items      []*item
 	schema     *schema.Schema
+	shared     schema.Body // configs of plugins that several entities name
+	stored     bool        // passwords are as Kong stores them
+	version    bool        // it says its version
+	problems   []problem   // found while it was read
 }
 
 // item is one entity as the file says it.
 type item struct {
 	table *schema.Table
 	body  schema.Body
-	where string // "services[0].routes[1]"
-	owner *item  // the entity it stands below, if any
-	link  string // the field that refers to the owner
-	id    string // known once planned
+	given schema.Body // as the file says it, less what stands below it
+	where string      // "services[0].routes[1]"
+	path  []any       // "services", 0, "routes", 1
+	owner *item       // the entity it stands below, if any
+	link  string      // the field that refers to the owner
+	id    string      // known once planned
 }
+
+// index is the place of the item in its list.
+func (it *item) index() int { return it.path[len(it.path)-1].(int) }
 
 // formats are the versions of the format that Kong 3.9 reads.
 var formats = map[string]bool{"1.1": true, "2.1": true, "3.0": true}
 
-// Parse reads a document in YAML or JSON. An error says where in the document it is.
+// ErrNotObject is returned for a file that is sound and holds no entities.
+var ErrNotObject = errors.New("expected an object")
+
+// Parse reads a document in JSON or YAML. What is wrong with it as a whole is the error; what
+// is wrong within, Plan tells.
 func Parse(raw []byte, s *schema.Schema) (*Document, error) {
+	if root, err := schema.DecodeJSON(raw); err == nil {
+		return Read(root, s), nil
+	}
 	var tree any
 	if err := yaml.Unmarshal(raw, &tree); err != nil {
-		return nil, fmt.Errorf("not YAML: %w", err)
+		return nil, err
 	}
 	root, ok := plain(tree).(schema.Body)
 	if !ok {
-		return nil, fmt.Errorf("expected an object with kinds of entities as members")
+		return nil, ErrNotObject
 	}
+	return Read(root, s), nil
+}
+
+// Read reads a document that was decoded already. It takes root over.
+func Read(root schema.Body, s *schema.Schema) *Document {
 	d := &Document{schema: s}
-	if err := d.readHead(root); err != nil {
-		return nil, err
-	}
+	d.readHead(root)
 	for _, key := range sortedKeys(root) {
 		if strings.HasPrefix(key, "_") {
 			continue
 		}
 		t := d.kind(key)
 		if t == nil {
-			return nil, fmt.Errorf("%s: no kind of entity has this name", key)
+			d.refuse(key, []any{key}, errors.New(unknownField))
+			continue
 		}
-		if err := d.readList(key, root[key], t, nil, ""); err != nil {
-			return nil, err
-		}
+		d.readList(key, []any{t.Kind}, root[key], t, nil, "")
 	}
-	return d, nil
+	return d
+}
+
+const unknownField = "unknown field"
+
+func (d *Document) refuse(where string, path []any, err error) {
+	d.problems = append(d.problems, problem{where: where, path: path, err: err})
 }
 
 // readHead reads the members that begin with an underscore.
-func (d *Document) readHead(root schema.Body) error {
-	for key, v := range root {
+func (d *Document) readHead(root schema.Body) {
+	for _, key := range sortedKeys(root) {
+		v := root[key]
 		switch key {
 		case "_format_version":
+			d.version = true
 			if version := fmt.Sprint(v); !formats[version] && !formats[version+".0"] {
-				return fmt.Errorf("_format_version: %q is not one of 1.1, 2.1, 3.0", version)
+				d.refuse(key, []any{key}, errors.New("expected one of: 1.1, 2.1, 3.0"))
 			}
 		case "_info":
 			info, _ := v.(schema.Body)
@@ -79,14 +108,21 @@ func (d *Document) readHead(root schema.Body) error {
 			for _, tag := range tags {
 				d.SelectTags = append(d.SelectTags, fmt.Sprint(tag))
 			}
-		case "_transform", "_comment", "_ignore", "_workspace":
+		case "_transform":
+			transform, ok := v.(bool)
+			if !ok {
+				d.refuse(key, []any{key}, errors.New("expected a boolean"))
+			}
+			d.stored = ok && !transform
+		case "_plugin_configs":
+			d.shared, _ = v.(schema.Body)
+		case "_comment", "_ignore", "_workspace":
 		default:
 			if strings.HasPrefix(key, "_") {
-				return fmt.Errorf("%s: unknown field", key)
+				d.refuse(key, []any{key}, errors.New(unknownField))
 			}
 		}
 	}
-	return nil
 }
 
 // kind finds a table by the name that files use for it: the kind or the path.
@@ -102,45 +138,70 @@ func (d *Document) kind(name string) *schema.Table {
 	return nil
 }
 
-func (d *Document) readList(where string, v any, t *schema.Table, owner *item, link string) error {
+func (d *Document) readList(where string, path []any, v any, t *schema.Table, owner *item, link string) {
 	if v == nil {
-		return nil
+		return
 	}
 	list, ok := v.([]any)
 	if !ok {
-		return fmt.Errorf("%s: expected a list", where)
+		d.refuse(where, path, errors.New("expected an array"))
+		return
 	}
 	for i, x := range list {
-		at := fmt.Sprintf("%s[%d]", where, i)
+		at, place := fmt.Sprintf("%s[%d]", where, i), append(slices.Clone(path), i)
 		body, ok := x.(schema.Body)
 		if !ok {
-			return fmt.Errorf("%s: expected an object", at)
-		}
-		if err := d.readItem(at, body, t, owner, link); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (d *Document) readItem(where string, body schema.Body, t *schema.Table, owner *item, link string) error {
-	it := &item{table: t, body: body, where: where, owner: owner, link: link}
-	d.items = append(d.items, it)
-	for _, key := range sortedKeys(body) {
-		child, field := d.child(t, key)
-		if child == nil || !holdsObjects(body[key]) && t.Field(key) != nil {
+			d.refuse(at, place, errors.New("expected a record"))
 			continue
 		}
-		list := body[key]
-		delete(body, key)
-		if err := d.readList(where+"."+key, list, child, it, field); err != nil {
-			return err
+		d.readItem(&item{table: t, body: body, where: at, path: place, owner: owner, link: link})
+	}
+}
+
+func (d *Document) readItem(it *item) {
+	d.items = append(d.items, it)
+	type below struct {
+		name, field string
+		table       *schema.Table
+		list        any
+	}
+	var children []below
+	for _, key := range sortedKeys(it.body) {
+		child, field := d.child(it.table, key)
+		if child == nil || !holdsObjects(it.body[key]) && it.table.Field(key) != nil {
+			continue
 		}
+		children = append(children, below{key, field, child, it.body[key]})
+		delete(it.body, key)
 	}
+	it.given = maps.Clone(it.body)
+	d.share(it)
+	delete(it.body, "_comment")
+	delete(it.body, "_ignore")
 	for _, tag := range d.SelectTags {
-		addTag(body, tag)
+		addTag(it.body, tag)
 	}
-	return nil
+	for _, c := range children {
+		d.readList(it.where+"."+c.name, append(slices.Clone(it.path), c.table.Kind), c.list, c.table, it, c.field)
+	}
+}
+
+// share gives a plugin the config that it names: what it says itself wins.
+func (d *Document) share(it *item) {
+	name, said := it.body["_config"]
+	if !said || it.table.Kind != "plugins" {
+		return
+	}
+	delete(it.body, "_config")
+	shared, ok := d.shared[fmt.Sprint(name)].(schema.Body)
+	if !ok {
+		d.refuse(it.where, it.path, fmt.Errorf("_config: there is no %q in _plugin_configs", name))
+		return
+	}
+	config := copyBody(shared)
+	own, _ := it.body["config"].(schema.Body)
+	maps.Copy(config, own)
+	it.body["config"] = config
 }
 
 // child finds the kind of which entities may stand below t under that name, and the field

@@ -1,9 +1,13 @@
 package document
 
 import (
+	"cmp"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"sort"
 	"time"
 
@@ -26,6 +30,13 @@ type Change struct {
 	Where  string        // place in the document; "" for a removal
 	Before proto.Message // nil: it is new
 	After  proto.Message // nil: it goes
+
+	item *item
+}
+
+// Refuse is the refusal of the document for what is wrong with this entity.
+func (c *Change) Refuse(err error) *Refused {
+	return &Refused{[]problem{{c.Where, c.item.path, c.item, err}}}
 }
 
 // Same reports whether the entity is already as the document says.
@@ -44,44 +55,66 @@ func settings(t *schema.Table, m proto.Message, now time.Time) schema.Body {
 	return b
 }
 
-// namespace is where ids of entities that a file names without an id are made.
-var namespace = uuid.MustParse("7f145bf9-0dce-4f91-98eb-debbce4b9f6b")
-
 // planner holds what is known while a document is planned.
 type planner struct {
 	existing Existing
 	now      time.Time
+	whole    bool                                    // the document is all there will be
 	byID     map[string]map[string]proto.Message     // kind, id
 	byKey    map[string]map[schema.Key]string        // kind, unique key: id; of what exists
 	named    map[string]map[string]map[string]string // kind, unique field, value: id; of the document
+	declared map[string]map[string]bool              // kind, id; of the document
 	schema   *schema.Schema
+	insert   func(*schema.Table, schema.Body, time.Time) (proto.Message, error)
+
+	// What is wrong, in the order in which it counts: with no entity refused by itself,
+	// references are looked at, and then what is declared twice.
+	refused, dangling, twice []problem
 }
 
 // Plan finds what the document would change: every entity it names, with ids and references
 // resolved, owners before what refers to them. Entities that are already so are included;
-// Change.Same tells.
+// Change.Same tells. A document that cannot be had is a *Refused.
 func (d *Document) Plan(existing Existing, now time.Time) ([]Change, error) {
-	p := &planner{
-		existing: existing, now: now, schema: d.schema,
-		byID: map[string]map[string]proto.Message{}, byKey: map[string]map[schema.Key]string{},
-		named: map[string]map[string]map[string]string{},
+	return d.plan(&planner{existing: existing, now: now}, d.problems)
+}
+
+// PlanWhole is Plan for a document that is all there will be: nothing in it refers to what
+// exists already, and it says its version.
+func (d *Document) PlanWhole(existing Existing, now time.Time) ([]Change, error) {
+	problems := d.problems
+	if !d.version {
+		problems = append(problems, problem{
+			where: "_format_version", path: []any{"_format_version"}, err: errors.New("required field missing"),
+		})
 	}
+	return d.plan(&planner{existing: existing, now: now, whole: true}, problems)
+}
+
+func (d *Document) plan(p *planner, refused []problem) ([]Change, error) {
+	p.schema, p.refused, p.insert = d.schema, slices.Clone(refused), (*schema.Table).Insert
+	if d.stored {
+		p.insert = (*schema.Table).Restore
+	}
+	p.byID, p.byKey = map[string]map[string]proto.Message{}, map[string]map[schema.Key]string{}
+	p.named, p.declared = map[string]map[string]map[string]string{}, map[string]map[string]bool{}
 	rank := ranks(d.schema)
-	items := append([]*item(nil), d.items...)
+	items := slices.Clone(d.items)
 	sort.SliceStable(items, func(i, j int) bool { return rank[items[i].table.Kind] < rank[items[j].table.Kind] })
 	changes := make([]Change, 0, len(items))
-	seen := map[string]string{}
 	for _, it := range items {
 		c, err := p.plan(it)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", it.where, err)
 		}
-		name := c.Table.Kind + "/" + c.ID
-		if first := seen[name]; first != "" {
-			return nil, fmt.Errorf("%s: is the same %s as %s", it.where, c.Table.Kind, first)
+		if c != nil {
+			changes = append(changes, *c)
 		}
-		seen[name] = it.where
-		changes = append(changes, *c)
+	}
+	for _, problems := range [][]problem{p.refused, p.dangling, p.twice} {
+		if len(problems) > 0 {
+			return nil, &Refused{problems}
+		}
 	}
 	return changes, nil
 }
@@ -101,31 +134,38 @@ func ranks(s *schema.Schema) map[string]int {
 	return rank
 }
 
+// plan makes the change of one entity; nil when something is wrong with it, which is noted.
 func (p *planner) plan(it *item) (*Change, error) {
 	if err := p.load(it.table); err != nil {
 		return nil, err
 	}
+	key := generatedKey(it)
 	if it.owner != nil {
 		it.body[it.link] = schema.Body{"id": it.owner.id}
 	}
 	if err := p.resolve(it); err != nil {
 		return nil, err
 	}
-	m, err := it.table.Insert(copyBody(it.body), p.now)
+	m, err := p.insert(it.table, copyBody(it.body), p.now)
 	if err != nil {
-		return nil, err
+		it.id = uuid.NewString() // for what stands below it
+		p.rememberRefused(it)
+		p.refused = append(p.refused, problem{it.where, it.path, it, err})
+		return nil, nil
 	}
-	it.id = p.identify(it, m)
-	before := p.byID[it.table.Kind][it.id]
+	it.id = p.identify(it, m, key)
 	it.body["id"] = it.id
+	before := p.byID[it.table.Kind][it.id]
 	if before != nil {
 		p.inherit(it, before)
 	}
-	if m, err = it.table.Insert(copyBody(it.body), p.now); err != nil {
+	if m, err = p.insert(it.table, copyBody(it.body), p.now); err != nil {
 		return nil, err
 	}
-	p.remember(it, m)
-	return &Change{Table: it.table, ID: it.id, Where: it.where, Before: before, After: m}, nil
+	if !p.remember(it, m) {
+		return nil, nil
+	}
+	return &Change{Table: it.table, ID: it.id, Where: it.where, Before: before, After: m, item: it}, nil
 }
 
 // load reads what exists of a kind, once.
@@ -150,12 +190,11 @@ func (p *planner) load(t *schema.Table) error {
 
 // identify finds an entity's id: the one it says, that of the entity that holds one of its
 // unique values, or one made of these values, so that the same file names the same entity.
-func (p *planner) identify(it *item, m proto.Message) string {
+func (p *planner) identify(it *item, m proto.Message, key string) string {
 	if id, ok := it.body["id"].(string); ok {
-		return id
+		return schema.CanonicalID(id)
 	}
-	keys := it.table.Keys(m)
-	for _, k := range keys {
+	for _, k := range it.table.Keys(m) {
 		if _, said := it.body[k.Index]; !said && it.table.Field(k.Index) != nil {
 			continue // made up by the insertion just now
 		}
@@ -163,14 +202,10 @@ func (p *planner) identify(it *item, m proto.Message) string {
 			return id
 		}
 	}
-	name := it.table.Kind + ":" + it.where
-	for _, k := range keys {
-		if _, said := it.body[k.Index]; said || it.table.Field(k.Index) == nil {
-			name = it.table.Kind + ":" + k.Index + ":" + k.Value
-			break
-		}
+	if key == "" {
+		key = it.table.Kind + ":" + it.where
 	}
-	return uuid.NewSHA1(namespace, []byte(name)).String()
+	return generatedID(it.table.Kind, key)
 }
 
 // inherit keeps what an earlier write made up and the file does not say: dates, generated
@@ -184,26 +219,96 @@ func (p *planner) inherit(it *item, before proto.Message) {
 	}
 }
 
-// remember makes an entity of the document known to those that refer to it by name.
-func (p *planner) remember(it *item, m proto.Message) {
-	for _, k := range it.table.Keys(m) {
-		byField := p.named[it.table.Kind]
-		if byField == nil {
-			byField = map[string]map[string]string{}
-			p.named[it.table.Kind] = byField
+// remember makes an entity of the document known to those that refer to it by name, and
+// reports whether it is declared only once.
+func (p *planner) remember(it *item, m proto.Message) bool {
+	kind := it.table.Kind
+	keys := it.table.Keys(m)
+	for _, k := range keys {
+		if other := p.named[kind][k.Index][k.Value]; other != "" && other != it.id {
+			p.twice = append(p.twice, twiceNamed(it, k))
+			return false
 		}
-		if byField[k.Index] == nil {
-			byField[k.Index] = map[string]string{}
+	}
+	if p.declared[kind][it.id] {
+		p.twice = append(p.twice, twiceDeclared(it, keys))
+		return false
+	}
+	p.declare(it)
+	for _, k := range keys {
+		p.name(kind, k.Index, k.Value, it.id)
+	}
+	return true
+}
+
+// rememberRefused makes an entity that is refused known by what it says: what refers to it is
+// not wrong for that.
+func (p *planner) rememberRefused(it *item) {
+	if id, ok := it.body["id"].(string); ok {
+		it.id = id
+	}
+	p.declare(it)
+	for _, f := range it.table.Fields {
+		if s, ok := it.body[f.Name].(string); ok && f.Unique {
+			p.name(it.table.Kind, f.Name, s, it.id)
 		}
-		byField[k.Index][k.Value] = it.id
 	}
 }
 
-// resolve turns references by name into references by id.
+func (p *planner) declare(it *item) {
+	if p.declared[it.table.Kind] == nil {
+		p.declared[it.table.Kind] = map[string]bool{}
+	}
+	p.declared[it.table.Kind][it.id] = true
+}
+
+func (p *planner) name(kind, index, value, id string) {
+	byField := p.named[kind]
+	if byField == nil {
+		byField = map[string]map[string]string{}
+		p.named[kind] = byField
+	}
+	if byField[index] == nil {
+		byField[index] = map[string]string{}
+	}
+	byField[index][value] = id
+}
+
+// twiceNamed says that a unique value of the document has two holders, where Kong says so: by
+// place for the endpoint key, else by name.
+func twiceNamed(it *item, k schema.Key) problem {
+	path := []any{it.table.Kind, it.index()}
+	if k.Index != it.table.Key {
+		path = []any{it.table.Kind, cmp.Or(textOf(it.body[it.table.Key]), it.id)}
+	}
+	return problem{it.where, path, it, fmt.Errorf("uniqueness violation: '%s' entity with %s set to '%s' already declared", it.table.Kind, k.Index, k.Value)}
+}
+
+// twiceDeclared says that two entities of the document have one id: by the endpoint key if it
+// is what made them so.
+func twiceDeclared(it *item, keys []schema.Key) problem {
+	for _, k := range keys {
+		if _, own := it.given["id"]; !own && k.Index == it.table.Key {
+			return twiceNamed(it, k)
+		}
+	}
+	path := []any{it.table.Kind, it.index()}
+	if it.owner != nil {
+		path = append([]any{it.owner.table.Kind, it.owner.index()}, path...)
+	}
+	return problem{it.where, path, it, fmt.Errorf("uniqueness violation: '%s' entity with primary key set to '%s' already declared", it.table.Kind, it.id)}
+}
+
+func textOf(v any) string {
+	s, _ := v.(string)
+	return s
+}
+
+// resolve turns references by name into references by id. One that leads nowhere is noted.
 func (p *planner) resolve(it *item) error {
 	for _, f := range it.table.Fields {
 		v, said := it.body[f.Name]
-		if f.Type != schema.Foreign || !said || v == nil {
+		if f.Type != schema.Foreign || !said || v == nil || f.Name == it.link {
 			continue
 		}
 		parent := p.schema.Table(f.Refers)
@@ -213,9 +318,10 @@ func (p *planner) resolve(it *item) error {
 		if err := p.load(parent); err != nil {
 			return err
 		}
-		id, err := p.target(parent, v)
-		if err != nil {
-			return fmt.Errorf("%s: %w", f.Name, err)
+		id, ok := p.target(parent, v)
+		if !ok {
+			p.dangling = append(p.dangling, dangles(it, f, v))
+			id = uuid.NewString() // so that the rest of the entity is judged
 		}
 		if id != "" {
 			it.body[f.Name] = schema.Body{"id": id}
@@ -224,17 +330,33 @@ func (p *planner) resolve(it *item) error {
 	return nil
 }
 
-// target finds the id that a reference means; "" leaves it to the table's own judgement.
-func (p *planner) target(parent *schema.Table, v any) (string, error) {
+// dangles says that a reference leads nowhere, in Kong's words.
+func dangles(it *item, f *schema.Field, v any) problem {
+	text, ok := v.(string)
+	if !ok {
+		raw, _ := json.Marshal(v) // it was decoded from such
+		text = string(raw)
+	}
+	at := any(it.index())
+	if name := cmp.Or(textOf(it.body[it.table.Key]), textOf(it.body["id"])); name != "" {
+		at = name
+	}
+	return problem{it.where, []any{it.table.Kind, at, 0}, it, fmt.Errorf("invalid reference '%s: %s' (no such entry in '%s')", f.Name, text, f.Refers)}
+}
+
+// target finds the id that a reference means; "" leaves it to the table's own judgement. It is
+// not ok when the reference leads nowhere.
+func (p *planner) target(parent *schema.Table, v any) (id string, ok bool) {
 	switch v := v.(type) {
 	case string:
-		if p.byID[parent.Kind][v] != nil || schema.IsID(v) {
-			return v, nil
+		if p.has(parent, v) || schema.IsID(v) && !p.whole {
+			return v, true
 		}
 		return p.lookup(parent, parent.Key, v)
 	case schema.Body:
-		if _, ok := v["id"]; ok {
-			return "", nil
+		if id, said := v["id"]; said {
+			s, _ := id.(string)
+			return "", !p.whole || !schema.IsID(s) || p.has(parent, s)
 		}
 		for _, f := range parent.Fields {
 			if s, ok := v[f.Name].(string); ok && f.Unique {
@@ -242,17 +364,20 @@ func (p *planner) target(parent *schema.Table, v any) (string, error) {
 			}
 		}
 	}
-	return "", nil
+	return "", true
 }
 
-func (p *planner) lookup(parent *schema.Table, field, value string) (string, error) {
-	if id := p.named[parent.Kind][field][value]; id != "" {
-		return id, nil
+// has reports whether there is an entity of that id, as far as references may lead to it.
+func (p *planner) has(parent *schema.Table, id string) bool {
+	return p.declared[parent.Kind][id] || !p.whole && p.byID[parent.Kind][id] != nil
+}
+
+func (p *planner) lookup(parent *schema.Table, field, value string) (string, bool) {
+	id := p.named[parent.Kind][field][value]
+	if id == "" && !p.whole {
+		id = p.byKey[parent.Kind][schema.Key{Index: field, Value: value}]
 	}
-	if id := p.byKey[parent.Kind][schema.Key{Index: field, Value: value}]; id != "" {
-		return id, nil
-	}
-	return "", fmt.Errorf("there is no entity of %s with %s %q", parent.Kind, field, value)
+	return id, id != ""
 }
 
 // copyBody copies a tree: an insertion may change what it is given.

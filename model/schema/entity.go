@@ -12,10 +12,19 @@ import (
 	"github.com/sekifuda/sekifuda/model/fault"
 )
 
-func (t *Table) insert(body Body, now time.Time, finish bool) (proto.Message, error) {
+// purpose is why an entity is made.
+type purpose int
+
+const (
+	judged   purpose = iota // only to see whether it passes
+	inserted                // to be stored
+	restored                // to be stored again: it came from a store
+)
+
+func (t *Table) insert(body Body, now time.Time, why purpose) (proto.Message, error) {
 	b := cloneBody(body)
 	life, err := t.takeTTL(b, now)
-	if err != nil && finish { // Kong 3.9.1 does not look at options when it only validates
+	if err != nil && why != judged { // Kong 3.9.1 does not look at options when it only validates
 		return nil, err
 	}
 	if t.by != nil {
@@ -34,8 +43,8 @@ func (t *Table) insert(body Body, now time.Time, finish bool) (proto.Message, er
 		return nil, err
 	}
 	v.fill(b)
-	c := Change{Next: b, Given: body}
-	m, err := t.settle(v, c, finish)
+	c := Change{Next: b, Given: body, Stored: why == restored}
+	m, err := t.settle(v, c, why != judged)
 	if err == nil && life.said {
 		t.setExpiry(m.ProtoReflect(), life.at)
 	}
@@ -87,7 +96,11 @@ func (t *Table) Complete(m proto.Message, now time.Time) (proto.Message, error) 
 		return nil, fmt.Errorf("complete %s: got a %s", t.Kind, m.ProtoReflect().Descriptor().FullName())
 	}
 	b, _ := t.load(m)
-	next, err := t.insert(b, now, true)
+	why := inserted
+	if t.hasInternal(m.ProtoReflect()) {
+		why = restored
+	}
+	next, err := t.insert(b, now, why)
 	if err != nil {
 		return nil, err
 	}
@@ -234,6 +247,16 @@ func (t *Table) setExpiry(m protoreflect.Message, at int64) {
 		return
 	}
 	m.Set(f.fd, protoreflect.ValueOfInt64(at))
+}
+
+// hasInternal reports whether an entity holds what no body can say: then a write made it.
+func (t *Table) hasInternal(m protoreflect.Message) bool {
+	for _, f := range t.base.fields {
+		if f.Internal && m.Has(f.fd) {
+			return true
+		}
+	}
+	return false
 }
 
 // keepInternal carries over what no body can say.

@@ -117,6 +117,15 @@ func inlineLua(t fault.Tree) string {
 	return "{" + strings.Join(parts, ",") + "}"
 }
 
+// InvalidDeclarative refuses a declarative file; errs mirrors the file.
+func InvalidDeclarative(errs fault.Tree) *fault.Error {
+	return &fault.Error{
+		Kind:    fault.InvalidDeclarative,
+		Message: "declarative config is invalid: " + luaValue(errs, oneLine),
+		Fields:  errs,
+	}
+}
+
 // PrimaryKeyViolation says that the id is taken.
 func PrimaryKeyViolation(id string) *fault.Error {
 	fields := fault.Tree{"id": id}

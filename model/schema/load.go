@@ -46,6 +46,8 @@ type Change struct {
 	Next  Body // what will be stored
 	Given Body // what the request said
 	Old   Body // what was stored; nil on an insert
+	// Stored says that Given came from a store: what Finish derives is there already.
+	Stored bool
 }
 
 // LoadTable reads the options of an entity message. meaning holds at most one value.

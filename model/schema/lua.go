@@ -188,10 +188,25 @@ func quoted(words []string) string {
 
 // prettyLua writes a tree as a Lua table on several lines, as Kong does for what lies deeper
 // than two levels.
-func prettyLua(v any) string {
-	var b strings.Builder
-	writeLua(&b, v, "")
-	return b.String()
+func prettyLua(v any) string { return luaValue(v, "") }
+
+// oneLine in the place of an indent has a table written on one line, without spaces.
+const oneLine = "-"
+
+// deeper is the indent of what lies within.
+func deeper(indent string) string {
+	if indent == oneLine {
+		return oneLine
+	}
+	return indent + "  "
+}
+
+// equals is what stands between a key and its value.
+func equals(indent string) string {
+	if indent == oneLine {
+		return "="
+	}
+	return " = "
 }
 
 func writeLua(b *strings.Builder, v any, indent string) {
@@ -206,7 +221,7 @@ func writeLua(b *strings.Builder, v any, indent string) {
 		sort.Strings(keys)
 		entries := make([]string, len(keys))
 		for i, k := range keys {
-			entries[i] = luaKey(k) + " = " + luaValue(v[k], indent+"  ")
+			entries[i] = luaKey(k) + equals(indent) + luaValue(v[k], deeper(indent))
 		}
 		writeEntries(b, entries, indent)
 	case []any:
@@ -225,9 +240,9 @@ func luaItems(list []any, indent string) []string {
 			gap = true
 			continue
 		}
-		text := luaValue(e, indent+"  ")
+		text := luaValue(e, deeper(indent))
 		if gap {
-			text = "[" + strconv.Itoa(i+1) + "] = " + text
+			text = "[" + strconv.Itoa(i+1) + "]" + equals(indent) + text
 		}
 		entries = append(entries, text)
 	}
@@ -241,6 +256,10 @@ func luaValue(v any, indent string) string {
 }
 
 func writeEntries(b *strings.Builder, entries []string, indent string) {
+	if indent == oneLine {
+		b.WriteString("{" + strings.Join(entries, ",") + "}")
+		return
+	}
 	b.WriteString("{\n")
 	for i, e := range entries {
 		b.WriteString(indent + "  " + e)

@@ -105,12 +105,17 @@ func (s *Schema) Plugins() []*Plugin { return s.plugins }
 // Insert makes an entity of a POST or PUT body: shorthands, automatic values, defaults, then
 // all rules. body is not changed. A refused body is a *fault.Error that names every violation.
 func (t *Table) Insert(body Body, now time.Time) (proto.Message, error) {
-	return t.insert(body, now, true)
+	return t.insert(body, now, inserted)
+}
+
+// Restore is Insert of what a store gave: a password is there in the form that is kept.
+func (t *Table) Restore(body Body, now time.Time) (proto.Message, error) {
+	return t.insert(body, now, restored)
 }
 
 // Validate is Insert for POST /schemas/{kind}/validate.
 func (t *Table) Validate(body Body, now time.Time) error {
-	_, err := t.insert(body, now, false)
+	_, err := t.insert(body, now, judged)
 	return err
 }
 
