@@ -54,6 +54,8 @@ type Options struct {
 	Now      func() time.Time
 	// KeepRefused leaves revisions that nodes refuse as they are, for somebody to mend.
 	KeepRefused bool
+	// WindowRule may have the runs of a client of the Admin API be change windows.
+	WindowRule adminapi.WindowRule
 
 	Admin   net.Listener
 	Console net.Listener
@@ -66,6 +68,7 @@ type ControlPlane struct {
 	Options
 	started time.Time
 	config  *config.Config
+	windows *config.Windows
 	fleet   *fleet.Fleet
 	cache   *xds.Cache
 	publish *publish.Publisher
@@ -77,6 +80,7 @@ type ControlPlane struct {
 func New(o Options) *ControlPlane {
 	c := &ControlPlane{Options: o, started: o.Now()}
 	c.config = config.New(o.Store, o.Schema, o.Checker, o.Now)
+	c.windows = config.NewWindows(c.config, o.Log)
 	c.fleet = fleet.New(o.Now)
 	observer := publish.Observe(c.fleet)
 	if !o.KeepRefused {
@@ -142,6 +146,7 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	if c.poison != nil {
 		g.Go(func() error { return ended(c.poison.run(ctx)) })
 	}
+	g.Go(func() error { return c.windows.Run(ctx) })
 	c.serveFeeds(ctx, g)
 	if c.GRPC != nil {
 		s := grpc.NewServer(grpc.ChainUnaryInterceptor(grpcapi.Intercept(c.Log)), grpc.ChainStreamInterceptor(grpcapi.InterceptStream(c.Log)),
@@ -173,7 +178,7 @@ func (c *ControlPlane) serveFeeds(ctx context.Context, g *errgroup.Group) {
 func (c *ControlPlane) adminAPI() http.Handler {
 	return adminapi.New(adminapi.Options{
 		Config: c.config, Plugins: c.Plugins, Waiter: c.fleet, Node: c.Node, Metrics: c.Metrics,
-		Fleet: dataPlanes{c.fleet}, Health: health{c.fleet}, Log: c.Log, WaitAtMost: waitAtMost, Server: "kong/3.9.1",
+		Fleet: dataPlanes{c.fleet}, Health: health{c.fleet}, Windows: c.windows, WindowRule: c.WindowRule, Log: c.Log, WaitAtMost: waitAtMost, Server: "kong/3.9.1",
 	})
 }
 

@@ -60,6 +60,7 @@ func init() {
 		"monitor":      {"watch the installation by thresholds, write alerts, tell of them", monitor},
 		"doctor":       {"the daily, weekly and monthly checklists, with what to do", examine},
 		"explain":      {"why a request was refused, by its X-Kong-Request-Id", explain},
+		"window":       {"list, publish or drop change windows", window},
 		"nodes":        {"the nodes and what they enforce", nodes},
 		"version":      {"print the version", printVersion},
 	}

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/sekifuda/sekifuda/controlplane"
+	"github.com/sekifuda/sekifuda/controlplane/adminapi"
 	"github.com/sekifuda/sekifuda/dataplane"
 	"github.com/sekifuda/sekifuda/model/schema"
 	"github.com/sekifuda/sekifuda/plugin"
@@ -253,6 +254,7 @@ func (p *process) gate(ctx context.Context, s *gateSettings, reachable func() bo
 func (p *process) office(ctx context.Context, s *officeSettings, dp *dataplane.DataPlane, feeds ...net.Listener) (*controlplane.ControlPlane, func(), error) {
 	o := controlplane.Options{
 		Schema: p.schema, Plugins: p.plugins, Checker: checker{p.plugins, p.schema}, Version: version, Log: p.log, Now: time.Now, Feeds: feeds, KeepRefused: s.keepRefused,
+		WindowRule: adminapi.WindowRule{Agent: s.windowAgent, Quiet: s.windowQuiet},
 	}
 	nodeID, err := p.nodeID()
 	if err != nil {

@@ -18,6 +18,8 @@ type officeSettings struct {
 	feedListen    string
 	feedInsecure  bool
 	keepRefused   bool
+	windowAgent   string
+	windowQuiet   time.Duration
 }
 
 // gateSettings are a node's.
@@ -63,6 +65,8 @@ func (s *officeSettings) flags(f *flags, feed string) {
 	f.StringVar(&s.feedListen, "feed-listen", feed, "address at which nodes get their configuration")
 	f.BoolVar(&s.feedInsecure, "feed-insecure", false, "feed without TLS and tokens, on loopback only")
 	f.BoolVar(&s.keepRefused, "keep-refused", false, "do not take back revisions that nodes refuse and nobody runs")
+	f.StringVar(&s.windowAgent, "window-agent", "", "publish each run of this client as one revision: the beginning of its User-Agent, such as decK; empty: nobody's")
+	f.DurationVar(&s.windowQuiet, "window-quiet", 2*time.Second, "how long a client of --window-agent must be quiet for its run to be over")
 }
 
 func (s *gateSettings) flags(f *flags) {
@@ -90,6 +94,9 @@ func (s *officeSettings) check() error {
 			return fmt.Errorf("--%s %s can be reached from other machines and asks nobody who they are; "+
 				"say --admin-open (%s) if that is meant, or listen on 127.0.0.1", door.flag, door.addr, variable("admin-open"))
 		}
+	}
+	if s.windowAgent != "" && s.windowQuiet <= 0 {
+		return fmt.Errorf("--window-quiet %v: a run must be quiet for some time to be over", s.windowQuiet)
 	}
 	if s.feedListen == "off" || s.feedListen == "" {
 		return nil

@@ -45,10 +45,13 @@ type Options struct {
 	Plugins *plugin.Set
 	Waiter  Waiter
 	Node    Node
-	Metrics http.Handler // GET /metrics; nil: 404
-	Fleet   Fleet        // nil: /clustering answers as Kong does outside of hybrid mode
-	Health  Health       // nil: there are no paths of the health of targets
+	Metrics http.Handler    // GET /metrics; nil: 404
+	Fleet   Fleet           // nil: /clustering answers as Kong does outside of hybrid mode
+	Health  Health          // nil: there are no paths of the health of targets
+	Windows *config.Windows // nil: there are none
 	Log     *slog.Logger
+	// WindowRule may have a client's runs be windows by themselves.
+	WindowRule WindowRule
 	// WaitAtMost bounds how long a write's answer is held back by default.
 	WaitAtMost time.Duration
 	// Server is the Server header: Kong's token, unless our identity is asked for.
@@ -82,6 +85,9 @@ type request struct {
 	start time.Time
 	// wild are the segments that matched a parameter, in order.
 	wild []string
+	// Config is what the call reads and writes: the API's, or its window's.
+	Config *config.Config
+	window *config.Window
 }
 
 // ServeHTTP implements http.Handler.
@@ -121,9 +127,14 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	if err := serve(q); err != nil {
+	leave, err := q.enter(method)
+	if err == nil {
+		err = serve(q)
+	}
+	if err != nil {
 		q.fail(err)
 	}
+	leave()
 }
 
 // options answers a preflight, or whoever asks what may be done here.

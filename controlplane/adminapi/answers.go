@@ -55,6 +55,9 @@ func (q *request) deleted(rev uint64) error {
 // enforced holds the answer back: by default until all connected nodes enforce the
 // revision, at most WaitAtMost; otherwise as Sekifuda-Wait says.
 func (q *request) enforced(rev uint64) error {
+	if q.window != nil {
+		return nil // there is no revision yet
+	}
 	if q.ours() {
 		q.w.Header().Set("Sekifuda-Revision", strconv.FormatUint(rev, 10))
 	}

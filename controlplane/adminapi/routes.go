@@ -79,7 +79,9 @@ func (a *API) handle(path string, methods map[string]handler) {
 	}
 	if n.end == nil {
 		n.end = &endpoint{methods: map[string]handler{}}
-		a.paths = append(a.paths, path)
+		if !strings.HasPrefix(path, windowPath) {
+			a.paths = append(a.paths, path)
+		}
 	}
 	for m, h := range methods {
 		n.end.methods[m] = h
@@ -95,6 +97,7 @@ func (a *API) register() {
 		a.registerTable(t)
 	}
 	a.registerTargets()
+	a.registerWindows()
 	sort.Strings(a.paths)
 }
 

@@ -78,7 +78,7 @@ func New(now func() time.Time) *Fleet {
 	return &Fleet{
 		now: now, nodes: make(map[string]*member), streams: make(map[int64]string),
 		waiters: make(map[*waiter]struct{}), watches: make(map[*Watch]struct{}),
-		served: make(map[under]Served),
+		served:    make(map[under]Served),
 		reporters: make(map[*reporter]struct{}), askings: make(map[uint64]*asking),
 	}
 }
