@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,7 +70,7 @@ func (f *flags) talk(ctx context.Context, least, most int, do func(context.Conte
 		return err
 	}
 	defer cl.conn.Close()
-	patience := callTimeout
+	patience := cmp.Or(f.calls, callTimeout)
 	if f.wait != nil {
 		patience += *f.wait
 	}

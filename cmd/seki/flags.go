@@ -23,6 +23,7 @@ type flags struct {
 
 	server *string        // of verbs that talk to a control plane
 	wait   *time.Duration // of verbs that wait for nodes
+	calls  time.Duration  // how long a verb may talk; 0: callTimeout
 
 	// ignored are Kong's settings that have no place here, for the log.
 	ignored map[string]string

@@ -61,6 +61,7 @@ func init() {
 		"doctor":       {"the daily, weekly and monthly checklists, with what to do", examine},
 		"explain":      {"why a request was refused, by its X-Kong-Request-Id", explain},
 		"window":       {"list, publish or drop change windows", window},
+		"import":       {"take over the configuration of a Kong, as one revision", importConfig},
 		"nodes":        {"the nodes and what they enforce", nodes},
 		"version":      {"print the version", printVersion},
 	}

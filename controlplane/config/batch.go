@@ -19,6 +19,8 @@ type Op struct {
 	// Delete names an entity by table and id or endpoint key.
 	Delete      *schema.Table
 	DeleteIDKey string
+	// Stored says that Put came from a store: a password is in the form that is kept.
+	Stored bool
 	// IfMatch is the revision the entity must have; 0: it must not exist.
 	IfMatch *uint64
 }
@@ -107,7 +109,11 @@ func (c *Config) buildOne(ctx context.Context, p *plan, op Op) (*Entity, error) 
 			return nil, err
 		}
 	}
-	m, err := t.Complete(m, c.now())
+	complete := t.Complete
+	if op.Stored {
+		complete = t.CompleteStored
+	}
+	m, err := complete(m, c.now())
 	if err != nil {
 		return nil, err
 	}

@@ -37,7 +37,7 @@ type Window struct {
 	calls  int       // under way
 	used   time.Time // when the last one ended
 	broken bool      // a client went away in the middle of a write
-	by     Origin // of the last write
+	by     Origin    // of the last write
 }
 
 // Len is how many entities the window touches.

@@ -95,7 +95,7 @@ func (s *configServer) op(op *controlv1.Op) (config.Op, error) {
 		if err != nil {
 			return config.Op{}, grpcstatus.Errorf(codes.InvalidArgument, "put: %v", err)
 		}
-		return config.Op{Put: m, IfMatch: op.IfMatch}, nil
+		return config.Op{Put: m, Stored: op.GetStored(), IfMatch: op.IfMatch}, nil
 	case *controlv1.Op_Delete:
 		t, err := s.table(v.Delete.GetKind())
 		if err != nil {

@@ -25,9 +25,17 @@ type Document struct {
 	items      []*item
 	schema     *schema.Schema
 	shared     schema.Body // configs of plugins that several entities name
+	defaults   schema.Body // by kind, in the singular: what _info has entities say
 	stored     bool        // passwords are as Kong stores them
 	version    bool        // it says its version
+	unknown    []Unknown   // kinds that are not known here
 	problems   []problem   // found while it was read
+}
+
+// Unknown is a member of a file that is no kind of entity here.
+type Unknown struct {
+	Kind     string
+	Entities int
 }
 
 // item is one entity as the file says it.
@@ -78,7 +86,8 @@ func Read(root schema.Body, s *schema.Schema) *Document {
 		}
 		t := d.kind(key)
 		if t == nil {
-			d.refuse(key, []any{key}, errors.New(unknownField))
+			list, _ := root[key].([]any)
+			d.unknown = append(d.unknown, Unknown{Kind: key, Entities: len(list)})
 			continue
 		}
 		d.readList(key, []any{t.Kind}, root[key], t, nil, "")
@@ -108,6 +117,7 @@ func (d *Document) readHead(root schema.Body) {
 			for _, tag := range tags {
 				d.SelectTags = append(d.SelectTags, fmt.Sprint(tag))
 			}
+			d.defaults, _ = info["defaults"].(schema.Body)
 		case "_transform":
 			transform, ok := v.(bool)
 			if !ok {
@@ -176,6 +186,9 @@ func (d *Document) readItem(it *item) {
 	}
 	it.given = maps.Clone(it.body)
 	d.share(it)
+	if defaults, ok := d.defaults[strings.TrimSuffix(it.table.Kind, "s")].(schema.Body); ok {
+		fill(it.body, defaults)
+	}
 	delete(it.body, "_comment")
 	delete(it.body, "_ignore")
 	for _, tag := range d.SelectTags {
@@ -202,6 +215,21 @@ func (d *Document) share(it *item) {
 	own, _ := it.body["config"].(schema.Body)
 	maps.Copy(config, own)
 	it.body["config"] = config
+}
+
+// fill gives body what it does not say.
+func fill(body, defaults schema.Body) {
+	for name, v := range defaults {
+		have, said := body[name]
+		own, ok := have.(schema.Body)
+		more, isRecord := v.(schema.Body)
+		switch {
+		case !said:
+			body[name] = copyValue(v)
+		case ok && isRecord:
+			fill(own, more)
+		}
+	}
 }
 
 // child finds the kind of which entities may stand below t under that name, and the field

@@ -76,23 +76,27 @@ type planner struct {
 // resolved, owners before what refers to them. Entities that are already so are included;
 // Change.Same tells. A document that cannot be had is a *Refused.
 func (d *Document) Plan(existing Existing, now time.Time) ([]Change, error) {
-	return d.plan(&planner{existing: existing, now: now}, d.problems)
+	return d.plan(&planner{existing: existing, now: now}, nil)
 }
 
 // PlanWhole is Plan for a document that is all there will be: nothing in it refers to what
 // exists already, and it says its version.
 func (d *Document) PlanWhole(existing Existing, now time.Time) ([]Change, error) {
-	problems := d.problems
+	var problems []problem
 	if !d.version {
 		problems = append(problems, problem{
 			where: "_format_version", path: []any{"_format_version"}, err: errors.New("required field missing"),
 		})
 	}
+	d.spreadSNIs()
 	return d.plan(&planner{existing: existing, now: now, whole: true}, problems)
 }
 
 func (d *Document) plan(p *planner, refused []problem) ([]Change, error) {
-	p.schema, p.refused, p.insert = d.schema, slices.Clone(refused), (*schema.Table).Insert
+	p.schema, p.refused, p.insert = d.schema, append(refused, d.problems...), (*schema.Table).Insert
+	for _, u := range d.unknown {
+		p.refused = append(p.refused, problem{where: u.Kind, path: []any{u.Kind}, err: errors.New(unknownField)})
+	}
 	if d.stored {
 		p.insert = (*schema.Table).Restore
 	}

@@ -92,14 +92,23 @@ func (t *Table) Update(old proto.Message, body Body, now time.Time) (proto.Messa
 // Complete makes an entity that came typed whole: defaults for what is absent, then all
 // rules, as Insert does.
 func (t *Table) Complete(m proto.Message, now time.Time) (proto.Message, error) {
-	if m.ProtoReflect().Descriptor() != t.message.Descriptor() {
-		return nil, fmt.Errorf("complete %s: got a %s", t.Kind, m.ProtoReflect().Descriptor().FullName())
-	}
-	b, _ := t.load(m)
 	why := inserted
 	if t.hasInternal(m.ProtoReflect()) {
 		why = restored
 	}
+	return t.complete(m, now, why)
+}
+
+// CompleteStored is Complete of what a store gave, as Restore is Insert.
+func (t *Table) CompleteStored(m proto.Message, now time.Time) (proto.Message, error) {
+	return t.complete(m, now, restored)
+}
+
+func (t *Table) complete(m proto.Message, now time.Time, why purpose) (proto.Message, error) {
+	if m.ProtoReflect().Descriptor() != t.message.Descriptor() {
+		return nil, fmt.Errorf("complete %s: got a %s", t.Kind, m.ProtoReflect().Descriptor().FullName())
+	}
+	b, _ := t.load(m)
 	next, err := t.insert(b, now, why)
 	if err != nil {
 		return nil, err

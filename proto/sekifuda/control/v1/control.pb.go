@@ -106,7 +106,9 @@ type Op struct {
 	//	*Op_Delete
 	Op isOp_Op `protobuf_oneof:"op"`
 	// The revision the entity must have; 0: it must not exist.
-	IfMatch       *uint64 `protobuf:"varint,3,opt,name=if_match,json=ifMatch,proto3,oneof" json:"if_match,omitempty"`
+	IfMatch *uint64 `protobuf:"varint,3,opt,name=if_match,json=ifMatch,proto3,oneof" json:"if_match,omitempty"`
+	// What is put came from a store: a password is in the form that is kept, not to be hashed.
+	Stored        bool `protobuf:"varint,4,opt,name=stored,proto3" json:"stored,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -171,6 +173,13 @@ func (x *Op) GetIfMatch() uint64 {
 		return *x.IfMatch
 	}
 	return 0
+}
+
+func (x *Op) GetStored() bool {
+	if x != nil {
+		return x.Stored
+	}
+	return false
 }
 
 type isOp_Op interface {
@@ -1768,11 +1777,12 @@ const file_sekifuda_control_v1_control_proto_rawDesc = "" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x10\n" +
 	"\x03rev\x18\x03 \x01(\x04R\x03rev\x12(\n" +
-	"\x04spec\x18\x04 \x01(\v2\x14.google.protobuf.AnyR\x04spec\"\x9b\x01\n" +
+	"\x04spec\x18\x04 \x01(\v2\x14.google.protobuf.AnyR\x04spec\"\xb3\x01\n" +
 	"\x02Op\x12(\n" +
 	"\x03put\x18\x01 \x01(\v2\x14.google.protobuf.AnyH\x00R\x03put\x128\n" +
 	"\x06delete\x18\x02 \x01(\v2\x1e.sekifuda.control.v1.EntityRefH\x00R\x06delete\x12\x1e\n" +
-	"\bif_match\x18\x03 \x01(\x04H\x01R\aifMatch\x88\x01\x01B\x04\n" +
+	"\bif_match\x18\x03 \x01(\x04H\x01R\aifMatch\x88\x01\x01\x12\x16\n" +
+	"\x06stored\x18\x04 \x01(\bR\x06storedB\x04\n" +
 	"\x02opB\v\n" +
 	"\t_if_match\";\n" +
 	"\tEntityRef\x12\x12\n" +
