@@ -178,7 +178,7 @@ func (c *ControlPlane) serveFeeds(ctx context.Context, g *errgroup.Group) {
 func (c *ControlPlane) adminAPI() http.Handler {
 	return adminapi.New(adminapi.Options{
 		Config: c.config, Plugins: c.Plugins, Waiter: c.fleet, Node: c.Node, Metrics: c.Metrics,
-		Fleet: dataPlanes{c.fleet}, Health: health{c.fleet}, Windows: c.windows, WindowRule: c.WindowRule, Log: c.Log, WaitAtMost: waitAtMost, Server: "kong/3.9.1",
+		Fleet: dataPlanes{c.fleet}, Health: asked{c.fleet}, Cache: asked{c.fleet}, Windows: c.windows, WindowRule: c.WindowRule, Log: c.Log, WaitAtMost: waitAtMost, Server: "kong/3.9.1",
 	})
 }
 

@@ -56,6 +56,8 @@ type Options struct {
 	MaxBodyBytes   int64
 	DrainTimeout   time.Duration
 
+	Cache Cache // of answers; nil: nobody looks into it
+
 	// Reachable reports whether the database of configuration answers, where the node can
 	// know; nil: whether the control plane does.
 	Reachable func() bool

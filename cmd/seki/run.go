@@ -22,6 +22,7 @@ import (
 	"github.com/sekifuda/sekifuda/dataplane"
 	"github.com/sekifuda/sekifuda/model/schema"
 	"github.com/sekifuda/sekifuda/plugin"
+	"github.com/sekifuda/sekifuda/plugin/proxycache"
 )
 
 // process is what all planes of one process share.
@@ -246,6 +247,7 @@ func (p *process) gate(ctx context.Context, s *gateSettings, reachable func() bo
 		Plugins: p.plugins, Proxy: proxy, ProxyTLS: secure, RedisURL: s.redisURL, TrustedIPs: trusted,
 		HeaderTimeout: s.headerTimeout, BodyTimeout: s.bodyTimeout, IdleTimeout: s.idleTimeout,
 		MaxHeaderBytes: s.maxHeader, MaxBodyBytes: s.maxBody, DrainTimeout: s.drainTimeout,
+		Cache:     proxycache.Admin{Store: proxycache.Shared(), Now: time.Now},
 		Reachable: reachable, Log: p.log, Now: time.Now,
 	})
 }

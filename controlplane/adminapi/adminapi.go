@@ -48,6 +48,7 @@ type Options struct {
 	Metrics http.Handler    // GET /metrics; nil: 404
 	Fleet   Fleet           // nil: /clustering answers as Kong does outside of hybrid mode
 	Health  Health          // nil: there are no paths of the health of targets
+	Cache   Cache           // nil: there are no paths of kept answers
 	Windows *config.Windows // nil: there are none
 	Log     *slog.Logger
 	// WindowRule may have a client's runs be windows by themselves.

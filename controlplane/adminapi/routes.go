@@ -98,6 +98,7 @@ func (a *API) register() {
 	}
 	a.registerTargets()
 	a.registerWindows()
+	a.registerProxyCache()
 	sort.Strings(a.paths)
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -229,4 +230,61 @@ func TestTargetHealthOfAFleet(t *testing.T) {
 		}
 	}
 	state("UNHEALTHY")
+}
+
+// TestProxyCachePaths looks and purges in what a node keeps of answers.
+func TestProxyCachePaths(t *testing.T) {
+	t.Parallel()
+	p := run(t, t.TempDir())
+	admin := p.URLs["admin"]
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		fmt.Fprint(w, "kept")
+	}))
+	t.Cleanup(up.Close)
+	if code, _ := call(t, http.MethodGet, admin+"/proxy-cache/any", ""); code != http.StatusNotFound {
+		t.Errorf("without the plugin: %d", code)
+	}
+	put(t, admin+"/services/s", `{"url":"`+up.URL+`"}`)
+	put(t, admin+"/services/s/routes/r", `{"paths":["/s"]}`)
+	const plugin = "0b1f8a3c-0000-4000-8000-000000000002"
+	put(t, admin+"/plugins/"+plugin, `{"name":"proxy-cache","config":{"strategy":"memory"}}`)
+	get := func(want string) string {
+		t.Helper()
+		res, err := http.Get(p.URLs["proxy"] + "/s")
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if got := res.Header.Get("X-Cache-Status"); got != want {
+			t.Errorf("X-Cache-Status: %s, want %s", got, want)
+		}
+		return res.Header.Get("X-Cache-Key")
+	}
+	key := get("Miss")
+	for _, path := range []string{"/proxy-cache/" + key, "/proxy-cache/" + plugin + "/caches/" + key} {
+		code, out := call(t, http.MethodGet, admin+path, "")
+		var kept struct {
+			Status, BodyLen int
+			Body            string
+			Headers         map[string]any
+		}
+		if err := json.Unmarshal([]byte(out), &kept); err != nil || code != 200 || kept.Body != "kept" || kept.Headers["X-Cache-Key"] != key {
+			t.Errorf("GET %s: %d %s", path, code, out)
+		}
+		get("Hit")
+		for _, want := range []int{204, 404} {
+			if code, out := call(t, http.MethodDelete, admin+path, ""); code != want {
+				t.Errorf("DELETE %s: %d %s, want %d", path, code, out, want)
+			}
+		}
+		get("Miss")
+	}
+	if code, _ := call(t, http.MethodDelete, admin+"/proxy-cache/0b1f8a3c-0000-4000-8000-000000000003/caches/"+key, ""); code != 404 {
+		t.Errorf("of another plugin: %d", code)
+	}
+	if code, _ := call(t, http.MethodDelete, admin+"/proxy-cache", ""); code != 204 {
+		t.Errorf("DELETE /proxy-cache: %d", code)
+	}
+	get("Miss")
 }

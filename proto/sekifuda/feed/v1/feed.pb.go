@@ -27,6 +27,61 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type CacheOrder_What int32
+
+const (
+	CacheOrder_WHAT_UNSPECIFIED CacheOrder_What = 0
+	// What is kept under the key?
+	CacheOrder_WHAT_LOOK CacheOrder_What = 1
+	// Forget what is kept under the key.
+	CacheOrder_WHAT_PURGE CacheOrder_What = 2
+	// Forget everything.
+	CacheOrder_WHAT_FLUSH CacheOrder_What = 3
+)
+
+// Enum value maps for CacheOrder_What.
+var (
+	CacheOrder_What_name = map[int32]string{
+		0: "WHAT_UNSPECIFIED",
+		1: "WHAT_LOOK",
+		2: "WHAT_PURGE",
+		3: "WHAT_FLUSH",
+	}
+	CacheOrder_What_value = map[string]int32{
+		"WHAT_UNSPECIFIED": 0,
+		"WHAT_LOOK":        1,
+		"WHAT_PURGE":       2,
+		"WHAT_FLUSH":       3,
+	}
+)
+
+func (x CacheOrder_What) Enum() *CacheOrder_What {
+	p := new(CacheOrder_What)
+	*p = x
+	return p
+}
+
+func (x CacheOrder_What) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CacheOrder_What) Descriptor() protoreflect.EnumDescriptor {
+	return file_sekifuda_feed_v1_feed_proto_enumTypes[0].Descriptor()
+}
+
+func (CacheOrder_What) Type() protoreflect.EnumType {
+	return &file_sekifuda_feed_v1_feed_proto_enumTypes[0]
+}
+
+func (x CacheOrder_What) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CacheOrder_What.Descriptor instead.
+func (CacheOrder_What) EnumDescriptor() ([]byte, []int) {
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{8, 0}
+}
+
 // Entry is one entity in a snapshot. Its resource name is "<kind>/<id>".
 type Entry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -633,6 +688,7 @@ type Question struct {
 	//
 	//	*Question_TargetsOf
 	//	*Question_SetHealth
+	//	*Question_Cache
 	Ask           isQuestion_Ask `protobuf_oneof:"ask"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -700,6 +756,15 @@ func (x *Question) GetSetHealth() *HealthOrder {
 	return nil
 }
 
+func (x *Question) GetCache() *CacheOrder {
+	if x != nil {
+		if x, ok := x.Ask.(*Question_Cache); ok {
+			return x.Cache
+		}
+	}
+	return nil
+}
+
 type isQuestion_Ask interface {
 	isQuestion_Ask()
 }
@@ -713,9 +778,68 @@ type Question_SetHealth struct {
 	SetHealth *HealthOrder `protobuf:"bytes,3,opt,name=set_health,json=setHealth,proto3,oneof"`
 }
 
+type Question_Cache struct {
+	Cache *CacheOrder `protobuf:"bytes,4,opt,name=cache,proto3,oneof"`
+}
+
 func (*Question_TargetsOf) isQuestion_Ask() {}
 
 func (*Question_SetHealth) isQuestion_Ask() {}
+
+func (*Question_Cache) isQuestion_Ask() {}
+
+// CacheOrder looks or purges in the answers that the node keeps.
+type CacheOrder struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	What          CacheOrder_What        `protobuf:"varint,1,opt,name=what,proto3,enum=sekifuda.feed.v1.CacheOrder_What" json:"what,omitempty"`
+	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CacheOrder) Reset() {
+	*x = CacheOrder{}
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CacheOrder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CacheOrder) ProtoMessage() {}
+
+func (x *CacheOrder) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CacheOrder.ProtoReflect.Descriptor instead.
+func (*CacheOrder) Descriptor() ([]byte, []int) {
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CacheOrder) GetWhat() CacheOrder_What {
+	if x != nil {
+		return x.What
+	}
+	return CacheOrder_WHAT_UNSPECIFIED
+}
+
+func (x *CacheOrder) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
 
 // HealthOrder sets the health of a target by hand.
 type HealthOrder struct {
@@ -732,7 +856,7 @@ type HealthOrder struct {
 
 func (x *HealthOrder) Reset() {
 	*x = HealthOrder{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[8]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -744,7 +868,7 @@ func (x *HealthOrder) String() string {
 func (*HealthOrder) ProtoMessage() {}
 
 func (x *HealthOrder) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[8]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -757,7 +881,7 @@ func (x *HealthOrder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthOrder.ProtoReflect.Descriptor instead.
 func (*HealthOrder) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{8}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *HealthOrder) GetUpstreamId() string {
@@ -800,15 +924,17 @@ type Answer struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Question uint64                 `protobuf:"varint,1,opt,name=question,proto3" json:"question,omitempty"`
 	// Whether the node has what was asked about.
-	Known         bool            `protobuf:"varint,2,opt,name=known,proto3" json:"known,omitempty"`
-	Health        *UpstreamHealth `protobuf:"bytes,3,opt,name=health,proto3" json:"health,omitempty"`
+	Known  bool            `protobuf:"varint,2,opt,name=known,proto3" json:"known,omitempty"`
+	Health *UpstreamHealth `protobuf:"bytes,3,opt,name=health,proto3" json:"health,omitempty"`
+	// JSON in the form of Kong's Admin API.
+	Cached        []byte `protobuf:"bytes,4,opt,name=cached,proto3" json:"cached,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[9]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -820,7 +946,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[9]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -833,7 +959,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{9}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Answer) GetQuestion() uint64 {
@@ -857,6 +983,13 @@ func (x *Answer) GetHealth() *UpstreamHealth {
 	return nil
 }
 
+func (x *Answer) GetCached() []byte {
+	if x != nil {
+		return x.Cached
+	}
+	return nil
+}
+
 // UpstreamHealth is how an upstream is, as one node sees it.
 type UpstreamHealth struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -871,7 +1004,7 @@ type UpstreamHealth struct {
 
 func (x *UpstreamHealth) Reset() {
 	*x = UpstreamHealth{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[10]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -883,7 +1016,7 @@ func (x *UpstreamHealth) String() string {
 func (*UpstreamHealth) ProtoMessage() {}
 
 func (x *UpstreamHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[10]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -896,7 +1029,7 @@ func (x *UpstreamHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpstreamHealth.ProtoReflect.Descriptor instead.
 func (*UpstreamHealth) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{10}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UpstreamHealth) GetChecked() bool {
@@ -935,7 +1068,7 @@ type TargetHealth struct {
 
 func (x *TargetHealth) Reset() {
 	*x = TargetHealth{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[11]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -947,7 +1080,7 @@ func (x *TargetHealth) String() string {
 func (*TargetHealth) ProtoMessage() {}
 
 func (x *TargetHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[11]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -960,7 +1093,7 @@ func (x *TargetHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TargetHealth.ProtoReflect.Descriptor instead.
 func (*TargetHealth) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{11}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TargetHealth) GetId() string {
@@ -1017,7 +1150,7 @@ type AddressHealth struct {
 
 func (x *AddressHealth) Reset() {
 	*x = AddressHealth{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[12]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1029,7 +1162,7 @@ func (x *AddressHealth) String() string {
 func (*AddressHealth) ProtoMessage() {}
 
 func (x *AddressHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[12]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1042,7 +1175,7 @@ func (x *AddressHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressHealth.ProtoReflect.Descriptor instead.
 func (*AddressHealth) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{12}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AddressHealth) GetIp() string {
@@ -1131,25 +1264,38 @@ const file_sekifuda_feed_v1_feed_proto_rawDesc = "" +
 	"\x05drain\x18\x02 \x01(\bH\x00R\x05drain\x12\x1d\n" +
 	"\tlog_level\x18\x03 \x01(\tH\x00R\blogLevel\x128\n" +
 	"\bquestion\x18\x04 \x01(\v2\x1a.sekifuda.feed.v1.QuestionH\x00R\bquestionB\v\n" +
-	"\tdirective\"\x82\x01\n" +
+	"\tdirective\"\xb8\x01\n" +
 	"\bQuestion\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1f\n" +
 	"\n" +
 	"targets_of\x18\x02 \x01(\tH\x00R\ttargetsOf\x12>\n" +
 	"\n" +
-	"set_health\x18\x03 \x01(\v2\x1d.sekifuda.feed.v1.HealthOrderH\x00R\tsetHealthB\x05\n" +
-	"\x03ask\"\x8a\x01\n" +
+	"set_health\x18\x03 \x01(\v2\x1d.sekifuda.feed.v1.HealthOrderH\x00R\tsetHealth\x124\n" +
+	"\x05cache\x18\x04 \x01(\v2\x1c.sekifuda.feed.v1.CacheOrderH\x00R\x05cacheB\x05\n" +
+	"\x03ask\"\xa2\x01\n" +
+	"\n" +
+	"CacheOrder\x125\n" +
+	"\x04what\x18\x01 \x01(\x0e2!.sekifuda.feed.v1.CacheOrder.WhatR\x04what\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\"K\n" +
+	"\x04What\x12\x14\n" +
+	"\x10WHAT_UNSPECIFIED\x10\x00\x12\r\n" +
+	"\tWHAT_LOOK\x10\x01\x12\x0e\n" +
+	"\n" +
+	"WHAT_PURGE\x10\x02\x12\x0e\n" +
+	"\n" +
+	"WHAT_FLUSH\x10\x03\"\x8a\x01\n" +
 	"\vHealthOrder\x12\x1f\n" +
 	"\vupstream_id\x18\x01 \x01(\tR\n" +
 	"upstreamId\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\x12\n" +
 	"\x04port\x18\x03 \x01(\rR\x04port\x12\x18\n" +
 	"\aaddress\x18\x04 \x01(\tR\aaddress\x12\x18\n" +
-	"\ahealthy\x18\x05 \x01(\bR\ahealthy\"t\n" +
+	"\ahealthy\x18\x05 \x01(\bR\ahealthy\"\x8c\x01\n" +
 	"\x06Answer\x12\x1a\n" +
 	"\bquestion\x18\x01 \x01(\x04R\bquestion\x12\x14\n" +
 	"\x05known\x18\x02 \x01(\bR\x05known\x128\n" +
-	"\x06health\x18\x03 \x01(\v2 .sekifuda.feed.v1.UpstreamHealthR\x06health\"~\n" +
+	"\x06health\x18\x03 \x01(\v2 .sekifuda.feed.v1.UpstreamHealthR\x06health\x12\x16\n" +
+	"\x06cached\x18\x04 \x01(\fR\x06cached\"~\n" +
 	"\x0eUpstreamHealth\x12\x18\n" +
 	"\achecked\x18\x01 \x01(\bR\achecked\x12\x18\n" +
 	"\ahealthy\x18\x02 \x01(\bR\ahealthy\x128\n" +
@@ -1181,46 +1327,51 @@ func file_sekifuda_feed_v1_feed_proto_rawDescGZIP() []byte {
 	return file_sekifuda_feed_v1_feed_proto_rawDescData
 }
 
-var file_sekifuda_feed_v1_feed_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_sekifuda_feed_v1_feed_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_sekifuda_feed_v1_feed_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_sekifuda_feed_v1_feed_proto_goTypes = []any{
-	(*Entry)(nil),                 // 0: sekifuda.feed.v1.Entry
-	(*Position)(nil),              // 1: sekifuda.feed.v1.Position
-	(*Refusal)(nil),               // 2: sekifuda.feed.v1.Refusal
-	(*Violation)(nil),             // 3: sekifuda.feed.v1.Violation
-	(*ReportRequest)(nil),         // 4: sekifuda.feed.v1.ReportRequest
-	(*RevisionStats)(nil),         // 5: sekifuda.feed.v1.RevisionStats
-	(*ReportResponse)(nil),        // 6: sekifuda.feed.v1.ReportResponse
-	(*Question)(nil),              // 7: sekifuda.feed.v1.Question
-	(*HealthOrder)(nil),           // 8: sekifuda.feed.v1.HealthOrder
-	(*Answer)(nil),                // 9: sekifuda.feed.v1.Answer
-	(*UpstreamHealth)(nil),        // 10: sekifuda.feed.v1.UpstreamHealth
-	(*TargetHealth)(nil),          // 11: sekifuda.feed.v1.TargetHealth
-	(*AddressHealth)(nil),         // 12: sekifuda.feed.v1.AddressHealth
-	nil,                           // 13: sekifuda.feed.v1.ReportRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(CacheOrder_What)(0),          // 0: sekifuda.feed.v1.CacheOrder.What
+	(*Entry)(nil),                 // 1: sekifuda.feed.v1.Entry
+	(*Position)(nil),              // 2: sekifuda.feed.v1.Position
+	(*Refusal)(nil),               // 3: sekifuda.feed.v1.Refusal
+	(*Violation)(nil),             // 4: sekifuda.feed.v1.Violation
+	(*ReportRequest)(nil),         // 5: sekifuda.feed.v1.ReportRequest
+	(*RevisionStats)(nil),         // 6: sekifuda.feed.v1.RevisionStats
+	(*ReportResponse)(nil),        // 7: sekifuda.feed.v1.ReportResponse
+	(*Question)(nil),              // 8: sekifuda.feed.v1.Question
+	(*CacheOrder)(nil),            // 9: sekifuda.feed.v1.CacheOrder
+	(*HealthOrder)(nil),           // 10: sekifuda.feed.v1.HealthOrder
+	(*Answer)(nil),                // 11: sekifuda.feed.v1.Answer
+	(*UpstreamHealth)(nil),        // 12: sekifuda.feed.v1.UpstreamHealth
+	(*TargetHealth)(nil),          // 13: sekifuda.feed.v1.TargetHealth
+	(*AddressHealth)(nil),         // 14: sekifuda.feed.v1.AddressHealth
+	nil,                           // 15: sekifuda.feed.v1.ReportRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
 }
 var file_sekifuda_feed_v1_feed_proto_depIdxs = []int32{
-	1,  // 0: sekifuda.feed.v1.Refusal.running:type_name -> sekifuda.feed.v1.Position
-	1,  // 1: sekifuda.feed.v1.Refusal.refused:type_name -> sekifuda.feed.v1.Position
-	3,  // 2: sekifuda.feed.v1.Refusal.violations:type_name -> sekifuda.feed.v1.Violation
-	13, // 3: sekifuda.feed.v1.ReportRequest.labels:type_name -> sekifuda.feed.v1.ReportRequest.LabelsEntry
-	1,  // 4: sekifuda.feed.v1.ReportRequest.running:type_name -> sekifuda.feed.v1.Position
-	14, // 5: sekifuda.feed.v1.ReportRequest.applied_at:type_name -> google.protobuf.Timestamp
-	14, // 6: sekifuda.feed.v1.ReportRequest.node_time:type_name -> google.protobuf.Timestamp
-	5,  // 7: sekifuda.feed.v1.ReportRequest.stats:type_name -> sekifuda.feed.v1.RevisionStats
-	9,  // 8: sekifuda.feed.v1.ReportRequest.answer:type_name -> sekifuda.feed.v1.Answer
-	7,  // 9: sekifuda.feed.v1.ReportResponse.question:type_name -> sekifuda.feed.v1.Question
-	8,  // 10: sekifuda.feed.v1.Question.set_health:type_name -> sekifuda.feed.v1.HealthOrder
-	10, // 11: sekifuda.feed.v1.Answer.health:type_name -> sekifuda.feed.v1.UpstreamHealth
-	11, // 12: sekifuda.feed.v1.UpstreamHealth.targets:type_name -> sekifuda.feed.v1.TargetHealth
-	12, // 13: sekifuda.feed.v1.TargetHealth.addresses:type_name -> sekifuda.feed.v1.AddressHealth
-	4,  // 14: sekifuda.feed.v1.NodeService.Report:input_type -> sekifuda.feed.v1.ReportRequest
-	6,  // 15: sekifuda.feed.v1.NodeService.Report:output_type -> sekifuda.feed.v1.ReportResponse
-	15, // [15:16] is the sub-list for method output_type
-	14, // [14:15] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	2,  // 0: sekifuda.feed.v1.Refusal.running:type_name -> sekifuda.feed.v1.Position
+	2,  // 1: sekifuda.feed.v1.Refusal.refused:type_name -> sekifuda.feed.v1.Position
+	4,  // 2: sekifuda.feed.v1.Refusal.violations:type_name -> sekifuda.feed.v1.Violation
+	15, // 3: sekifuda.feed.v1.ReportRequest.labels:type_name -> sekifuda.feed.v1.ReportRequest.LabelsEntry
+	2,  // 4: sekifuda.feed.v1.ReportRequest.running:type_name -> sekifuda.feed.v1.Position
+	16, // 5: sekifuda.feed.v1.ReportRequest.applied_at:type_name -> google.protobuf.Timestamp
+	16, // 6: sekifuda.feed.v1.ReportRequest.node_time:type_name -> google.protobuf.Timestamp
+	6,  // 7: sekifuda.feed.v1.ReportRequest.stats:type_name -> sekifuda.feed.v1.RevisionStats
+	11, // 8: sekifuda.feed.v1.ReportRequest.answer:type_name -> sekifuda.feed.v1.Answer
+	8,  // 9: sekifuda.feed.v1.ReportResponse.question:type_name -> sekifuda.feed.v1.Question
+	10, // 10: sekifuda.feed.v1.Question.set_health:type_name -> sekifuda.feed.v1.HealthOrder
+	9,  // 11: sekifuda.feed.v1.Question.cache:type_name -> sekifuda.feed.v1.CacheOrder
+	0,  // 12: sekifuda.feed.v1.CacheOrder.what:type_name -> sekifuda.feed.v1.CacheOrder.What
+	12, // 13: sekifuda.feed.v1.Answer.health:type_name -> sekifuda.feed.v1.UpstreamHealth
+	13, // 14: sekifuda.feed.v1.UpstreamHealth.targets:type_name -> sekifuda.feed.v1.TargetHealth
+	14, // 15: sekifuda.feed.v1.TargetHealth.addresses:type_name -> sekifuda.feed.v1.AddressHealth
+	5,  // 16: sekifuda.feed.v1.NodeService.Report:input_type -> sekifuda.feed.v1.ReportRequest
+	7,  // 17: sekifuda.feed.v1.NodeService.Report:output_type -> sekifuda.feed.v1.ReportResponse
+	17, // [17:18] is the sub-list for method output_type
+	16, // [16:17] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_sekifuda_feed_v1_feed_proto_init() }
@@ -1237,19 +1388,21 @@ func file_sekifuda_feed_v1_feed_proto_init() {
 	file_sekifuda_feed_v1_feed_proto_msgTypes[7].OneofWrappers = []any{
 		(*Question_TargetsOf)(nil),
 		(*Question_SetHealth)(nil),
+		(*Question_Cache)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sekifuda_feed_v1_feed_proto_rawDesc), len(file_sekifuda_feed_v1_feed_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   14,
+			NumEnums:      1,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_sekifuda_feed_v1_feed_proto_goTypes,
 		DependencyIndexes: file_sekifuda_feed_v1_feed_proto_depIdxs,
+		EnumInfos:         file_sekifuda_feed_v1_feed_proto_enumTypes,
 		MessageInfos:      file_sekifuda_feed_v1_feed_proto_msgTypes,
 	}.Build()
 	File_sekifuda_feed_v1_feed_proto = out.File

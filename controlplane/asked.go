@@ -14,11 +14,11 @@ import (
 // up who asks how the others see it.
 const askAtMost = time.Second
 
-// health asks the fleet how targets are. Nodes judge for themselves and may differ: what one
-// of them reaches is taken to work.
-type health struct{ fleet *fleet.Fleet }
+// asked asks nodes for what only they know: how targets are, what answers are kept. Nodes judge
+// targets for themselves and may differ: what one of them reaches is taken to work.
+type asked struct{ fleet *fleet.Fleet }
 
-func (h health) ask(ctx context.Context, q *feedv1.Question) []*feedv1.Answer {
+func (h asked) ask(ctx context.Context, q *feedv1.Question) []*feedv1.Answer {
 	ctx, cancel := context.WithTimeout(ctx, askAtMost)
 	defer cancel()
 	answers := h.fleet.Ask(ctx, q)
@@ -32,13 +32,33 @@ func (h health) ask(ctx context.Context, q *feedv1.Question) []*feedv1.Answer {
 }
 
 // Upstream implements adminapi.Health.
-func (h health) Upstream(ctx context.Context, id string) *feedv1.UpstreamHealth {
+func (h asked) Upstream(ctx context.Context, id string) *feedv1.UpstreamHealth {
 	return joined(h.ask(ctx, &feedv1.Question{Ask: &feedv1.Question_TargetsOf{TargetsOf: id}}))
 }
 
 // Set implements adminapi.Health.
-func (h health) Set(ctx context.Context, o *feedv1.HealthOrder) *feedv1.UpstreamHealth {
+func (h asked) Set(ctx context.Context, o *feedv1.HealthOrder) *feedv1.UpstreamHealth {
 	return joined(h.ask(ctx, &feedv1.Question{Ask: &feedv1.Question_SetHealth{SetHealth: o}}))
+}
+
+// Cached implements adminapi.Cache.
+func (h asked) Cached(ctx context.Context, key string) []byte {
+	for _, a := range h.ask(ctx, cacheOrder(feedv1.CacheOrder_WHAT_LOOK, key)) {
+		return a.GetCached()
+	}
+	return nil
+}
+
+// Purge implements adminapi.Cache.
+func (h asked) Purge(ctx context.Context, key string) bool {
+	return len(h.ask(ctx, cacheOrder(feedv1.CacheOrder_WHAT_PURGE, key))) > 0
+}
+
+// Flush implements adminapi.Cache.
+func (h asked) Flush(ctx context.Context) { h.ask(ctx, cacheOrder(feedv1.CacheOrder_WHAT_FLUSH, "")) }
+
+func cacheOrder(what feedv1.CacheOrder_What, key string) *feedv1.Question {
+	return &feedv1.Question{Ask: &feedv1.Question_Cache{Cache: &feedv1.CacheOrder{What: what, Key: key}}}
 }
 
 // joined is what nodes see together; nil when none knows.

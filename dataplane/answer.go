@@ -28,6 +28,31 @@ func (d *DataPlane) answer(ctx context.Context, q *feedv1.Question) *feedv1.Answ
 		}
 	case *feedv1.Question_SetHealth:
 		return d.setHealth(ctx, ask.SetHealth)
+	case *feedv1.Question_Cache:
+		if d.Cache != nil {
+			return cached(d.Cache, ask.Cache)
+		}
+	}
+	return &feedv1.Answer{}
+}
+
+// Cache is what this node keeps of answers, for who administers it.
+type Cache interface {
+	Cached(key string) []byte // in Kong's JSON; nil: nothing
+	Purge(key string) bool
+	Flush()
+}
+
+func cached(c Cache, o *feedv1.CacheOrder) *feedv1.Answer {
+	switch o.GetWhat() {
+	case feedv1.CacheOrder_WHAT_LOOK:
+		raw := c.Cached(o.GetKey())
+		return &feedv1.Answer{Known: raw != nil, Cached: raw}
+	case feedv1.CacheOrder_WHAT_PURGE:
+		return &feedv1.Answer{Known: c.Purge(o.GetKey())}
+	case feedv1.CacheOrder_WHAT_FLUSH:
+		c.Flush()
+		return &feedv1.Answer{Known: true}
 	}
 	return &feedv1.Answer{}
 }
