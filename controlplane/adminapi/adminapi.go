@@ -127,6 +127,10 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		q.message(http.StatusMethodNotAllowed, "Method not allowed")
 		return
 	}
+	if strings.Count(r.URL.RawQuery, "&") >= maxArguments {
+		q.fail(errArguments)
+		return
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	leave, err := q.enter(method)
 	if err == nil {

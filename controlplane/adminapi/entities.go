@@ -3,6 +3,7 @@ package adminapi
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -65,8 +66,30 @@ func (p place) create(q *request) error {
 
 func (p place) put(q *request) error {
 	return p.write(q, http.StatusOK, func(body schema.Body, under *config.Under) (*config.Result, error) {
+		if p.table.Kind == "certificates" {
+			listSNIs(body, p.name(q))
+		}
 		return q.Config.Put(q.r.Context(), p.table, p.name(q), body, under, q.origin())
 	})
+}
+
+// listSNIs makes a PUT say all server names that the certificate will have: those of the body
+// and the one by which it is addressed; none when the body names none, as in Kong 3.9.1.
+func listSNIs(body schema.Body, address string) {
+	var list []any
+	switch said := body["snis"].(type) {
+	case []any:
+		list = said
+	case string:
+		list = []any{said}
+	default:
+		body["snis"] = []any{}
+		return
+	}
+	if !schema.IsID(address) && !slices.Contains(list, any(address)) {
+		list = append(list, address)
+	}
+	body["snis"] = list
 }
 
 // write reads the body, has it written and answers with the entity.
@@ -91,7 +114,11 @@ func (p place) patch(q *request) error {
 	if err != nil {
 		return err
 	}
-	return q.patchOne(p.table, p.name(q), under)
+	err = q.patchOne(p.table, p.name(q), under)
+	if p.bySNI(q) {
+		return p.notFound(q, err)
+	}
+	return err
 }
 
 func (q *request) patchOne(t *schema.Table, idOrKey string, under *config.Under) error {
@@ -121,7 +148,7 @@ func (p place) delete(q *request) error {
 		return err
 	}
 	rev, err := q.Config.Delete(q.r.Context(), p.table, p.name(q), under, q.origin())
-	if err != nil && (under != nil || !fault.Is(err, fault.NotFound)) {
+	if err != nil && (under != nil || p.bySNI(q) || !fault.Is(err, fault.NotFound)) {
 		return p.notFound(q, err)
 	}
 	return q.deleted(rev.Rev)
@@ -212,7 +239,7 @@ func (p place) notFound(q *request, err error) error {
 	switch {
 	case !fault.Is(err, fault.NotFound):
 		return err
-	case p.parent == nil && p.table.Kind == "certificates" && !schema.IsID(p.name(q)):
+	case p.bySNI(q):
 		return &answered{http.StatusNotFound, "SNI not found"}
 	case p.parent == nil && p.table.Kind == "certificates":
 		return err
@@ -223,6 +250,11 @@ func (p place) notFound(q *request, err error) error {
 		return nil
 	}
 	return bareNotFound(err)
+}
+
+// bySNI reports whether a certificate is addressed by a server name.
+func (p place) bySNI(q *request) bool {
+	return p.parent == nil && p.table.Kind == "certificates" && !schema.IsID(p.name(q))
 }
 
 func bareNotFound(err error) error {

@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -77,12 +78,16 @@ func faultBody(code int, f *fault.Error) map[string]any {
 }
 
 func (q *request) json(status int, body any) {
-	raw, err := json.Marshal(body)
-	if err != nil {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // people read "next" with its &
+	if err := e.Encode(body); err != nil {
 		q.Log.Error("encode answer", "path", q.r.URL.Path, "error", err)
-		status, raw = 500, []byte(`{"message":"An unexpected error occurred"}`)
+		status = 500
+		b.Reset()
+		b.WriteString(`{"message":"An unexpected error occurred"}`)
 	}
-	q.send(status, "application/json; charset=utf-8", raw)
+	q.send(status, "application/json; charset=utf-8", bytes.TrimSuffix(b.Bytes(), []byte("\n")))
 }
 
 func (q *request) message(status int, text string) {

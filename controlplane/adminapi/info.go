@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -24,8 +25,13 @@ func (a *API) registerNode() {
 	a.handle("/plugins/schema/{name}", only("GET", (*request).pluginConfigSchema))
 	a.handle("/schemas/{name}", only("GET", (*request).entitySchema))
 	a.handle("/schemas/{db_entity_name}/validate", only("POST", (*request).validate))
-	a.handle("/schemas/plugins/validate", only("POST", (*request).validatePlugin))
+	for _, kind := range []string{"plugins", "vaults"} { // beside the names that stand there
+		a.handle("/schemas/"+kind+"/validate", only("POST", func(q *request) error {
+			return q.validateAs(q.Config.Schema().Table(kind))
+		}))
+	}
 	a.handle("/schemas/plugins/{name}", only("GET", (*request).pluginSchema))
+	a.handle("/schemas/vaults/{name}", only("GET", (*request).vaultSchema))
 	a.handle("/tags", only("GET", func(q *request) error { return q.tags("") }))
 	a.handle("/tags/{tags}", only("GET", func(q *request) error { return q.tags(q.wild[0]) }))
 	a.handle("/timers", only("GET", (*request).timers))
@@ -147,6 +153,15 @@ func (q *request) pluginSchema() error {
 	return nil
 }
 
+func (q *request) vaultSchema() error {
+	v := q.Config.Schema().Table("vaults").Config(q.wild[0])
+	if v == nil {
+		return &answered{http.StatusNotFound, "No vault named '" + q.wild[0] + "'"}
+	}
+	q.json(http.StatusOK, v.JSON())
+	return nil
+}
+
 // pluginConfigSchema is the deprecated /plugins/schema/{name}.
 func (q *request) pluginConfigSchema() error {
 	p, err := q.plugin()
@@ -165,8 +180,6 @@ func (q *request) validate() error {
 	return q.validateAs(t)
 }
 
-func (q *request) validatePlugin() error { return q.validateAs(q.Config.Schema().Table("plugins")) }
-
 func (q *request) validateAs(t *schema.Table) error {
 	body, err := q.untyped()
 	if err != nil {
@@ -179,8 +192,17 @@ func (q *request) validateAs(t *schema.Table) error {
 	return nil
 }
 
+// timers answers in Kong's form with what stands in its timers' place: goroutines.
 func (q *request) timers() error {
-	q.json(http.StatusOK, map[string]any{"worker": map[string]any{"id": 0, "count": 1}, "stats": map[string]any{}})
+	running := runtime.NumGoroutine()
+	q.json(http.StatusOK, map[string]any{
+		"worker": map[string]any{"id": 0, "count": 1},
+		"stats": map[string]any{
+			"flamegraph": map[string]any{"running": "", "pending": "", "elapsed_time": ""},
+			"sys":        map[string]any{"total": running, "runs": 0, "running": running, "pending": 0, "waiting": 0},
+			"timers":     map[string]any{},
+		},
+	})
 	return nil
 }
 

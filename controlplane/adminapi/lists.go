@@ -31,7 +31,7 @@ func (a *API) list(t *schema.Table) handler {
 		if err != nil {
 			return err
 		}
-		if lq.AllTags, lq.AnyTags, err = parseTags(args); err != nil {
+		if lq.AllTags, lq.AnyTags, err = q.parseTags(args); err != nil {
 			return err
 		}
 		return q.page1(t, lq, "/"+t.Path, args)
@@ -82,14 +82,17 @@ func (q *request) page1(t *schema.Table, lq config.ListQuery, path string, args 
 }
 
 func nextURL(path, offset string, args url.Values) string {
-	s := path + "?offset=" + url.QueryEscape(offset)
+	s := path + "?offset=" + escapeURI(offset)
 	for _, name := range []string{"tags", "size"} {
 		if v := args.Get(name); v != "" {
-			s += "&" + name + "=" + url.QueryEscape(v)
+			s += "&" + name + "=" + escapeURI(v)
 		}
 	}
 	return s
 }
+
+// escapeURI escapes as nginx does: a space is %20.
+func escapeURI(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
 
 // An offset is Kong's: the base64 of the JSON array of the last row's primary key.
 func encodeOffset(parts ...string) string {
@@ -151,7 +154,7 @@ func parseSize(s string) (int, error) {
 	return int(f), nil
 }
 
-func parseTags(args url.Values) (all, anyOf []string, err error) {
+func (q *request) parseTags(args url.Values) (all, anyOf []string, err error) {
 	if !args.Has("tags") {
 		return nil, nil, nil
 	}
@@ -176,7 +179,7 @@ func parseTags(args url.Values) (all, anyOf []string, err error) {
 		return nil, nil, invalid("cannot query more than 5 tags")
 	}
 	for _, tag := range append(all, anyOf...) {
-		if tag == "" {
+		if q.Config.Schema().CheckTag(tag) != nil {
 			return nil, nil, invalid("invalid filter syntax")
 		}
 	}
@@ -205,6 +208,9 @@ func (q *request) consumerByCustomID(t *schema.Table, id string) error {
 
 func (q *request) tags(tag string) error {
 	args := q.r.URL.Query()
+	if f := q.Config.Schema().CheckTag(tag); tag != "" && f != nil {
+		return f
+	}
 	tq := config.TagQuery{Tag: tag, Size: defaultSize}
 	if args.Has("size") {
 		n, err := parseSize(args.Get("size"))

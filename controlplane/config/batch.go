@@ -51,7 +51,8 @@ func (c *Config) Commit(ctx context.Context, b Batch, by Origin) (store.Revision
 			}
 			return rev, entities, nil
 		}
-		if try < maxTries && retryable(err, p) && !asked(b.Ops) {
+		if try < maxTries && ctx.Err() == nil && retryable(err, p, nil) && !asked(b.Ops) {
+			pause(ctx, try)
 			continue
 		}
 		return store.Revision{}, nil, c.fault(nil, nil, err)

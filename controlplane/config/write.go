@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -13,8 +17,26 @@ import (
 )
 
 // maxTries bounds how often a change is made anew when another one came between its read
-// and its write. Each try loses only to a change that succeeded.
-const maxTries = 16
+// and its write. Each try loses only to a change that succeeded; after the first few it waits
+// a little, at random, so that many writers of one entity do not go on in step.
+const (
+	maxTries  = 64
+	patience  = 4 // tries without a pause
+	pauseStep = 2 * time.Millisecond
+)
+
+// pause waits before a try, unless ctx ends.
+func pause(ctx context.Context, try int) {
+	if try <= patience {
+		return
+	}
+	t := time.NewTimer(rand.N(min(time.Duration(try)*pauseStep, 50*time.Millisecond)))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
 
 // Create makes a new entity of body.
 func (c *Config) Create(ctx context.Context, t *schema.Table, body schema.Body, under *Under, by Origin) (*Result, error) {
@@ -27,6 +49,7 @@ func (c *Config) Create(ctx context.Context, t *schema.Table, body schema.Body, 
 // exists keeps its id.
 func (c *Config) Put(ctx context.Context, t *schema.Table, idOrKey string, body schema.Body, under *Under, by Origin) (*Result, error) {
 	return c.change(ctx, by, func(p *plan) (*Entity, error) {
+		p.named = !schema.IsID(idOrKey)
 		return c.put(ctx, p, t, idOrKey, body, under)
 	})
 }
@@ -89,6 +112,7 @@ func (c *Config) Delete(ctx context.Context, t *schema.Table, idOrKey string, un
 type plan struct {
 	ops     []store.Op
 	removed map[store.Key]bool // (kind, id) that the plan deletes
+	named   bool               // it puts what is addressed by name: who holds the name is found anew
 }
 
 // change runs one use case until its write meets what it read, and commits it.
@@ -106,7 +130,8 @@ func (c *Config) change(ctx context.Context, by Origin, build func(*plan) (*Enti
 			e.Rev = rev.Rev
 			return &Result{Entity: *e, Revision: rev}, nil
 		}
-		if try < maxTries && retryable(err, p) {
+		if try < maxTries && ctx.Err() == nil && retryable(err, p, e.Table) {
+			pause(ctx, try)
 			continue
 		}
 		return nil, c.fault(e.Table, e.Message, err)
@@ -114,11 +139,15 @@ func (c *Config) change(ctx context.Context, by Origin, build func(*plan) (*Enti
 }
 
 // retryable reports whether a commit failed only because another came before it: the
-// entity moved on, or a cascade met a new child.
-func retryable(err error, p *plan) bool {
+// entity moved on, a cascade met a new child, or another put made what this one makes.
+func retryable(err error, p *plan, t *schema.Table) bool {
 	var conflict *store.ConflictError
 	if errors.As(err, &conflict) {
 		return conflict.Kind != ""
+	}
+	var unique *store.UniqueError
+	if errors.As(err, &unique) {
+		return p.named && t != nil && unique.Kind == t.Kind && slices.Contains(strings.Split(unique.Key.Index, ","), t.Key)
 	}
 	var referenced *store.ReferencedError
 	return errors.As(err, &referenced) && len(p.removed) > 0

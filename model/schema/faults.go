@@ -221,6 +221,21 @@ func (t *Table) CheckKey(value string) *fault.Error {
 	}
 }
 
+// CheckTag tells whether value could be a tag at all: nil, or the fault that Kong answers.
+func (s *Schema) CheckTag(value string) *fault.Error {
+	for _, t := range s.tables {
+		f := t.Field("tags")
+		if f == nil || f.Elements == nil {
+			continue
+		}
+		if _, bad := f.Elements.validate(value); bad != nil {
+			return &fault.Error{Kind: fault.InvalidUnique, Name: string(fault.InvalidUnique) + " tag", Message: luaText(bad)}
+		}
+		return nil
+	}
+	return nil
+}
+
 // InvalidOption refuses what is said beside the entity: "ttl", "tags". Its fields belong
 // under "options" in an answer.
 func InvalidOption(name, text string) *fault.Error {

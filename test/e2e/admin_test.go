@@ -1,0 +1,164 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/sekifuda/sekifuda/test/stack"
+)
+
+// tally counts the statuses of n writers that work at once, each with a connection of its own.
+func tally(t *testing.T, n int, write func(i int, do func(method, path, body string) int)) map[int]int {
+	t.Helper()
+	var mu sync.Mutex
+	counts := map[int]int{}
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			write(i, func(method, url, body string) int {
+				code, _, err := try(method, url, body)
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				counts[code]++
+				return code
+			})
+		})
+	}
+	wg.Wait()
+	return counts
+}
+
+// TestStorms has many writers at the same few entities: each gets the answer that it would get
+// alone, and none a 500.
+func TestStorms(t *testing.T) {
+	t.Parallel()
+	onBothStores(t, func(t *testing.T, p *stack.Process) {
+		admin := p.URLs["admin"]
+		const writers, names = 12, 10
+		got := tally(t, writers, func(_ int, do func(string, string, string) int) {
+			for k := range names {
+				do(http.MethodPost, admin+"/services", fmt.Sprintf(`{"name":"same%d","host":"h"}`, k))
+			}
+		})
+		if got[201] != names || got[409] != (writers-1)*names {
+			t.Errorf("POST of the same names: %v", got)
+		}
+		for _, method := range []string{http.MethodPut, http.MethodPatch} {
+			got = tally(t, writers, func(i int, do func(string, string, string) int) {
+				for k := range names {
+					do(method, fmt.Sprintf("%s/services/storm%d", admin, k%3), fmt.Sprintf(`{"host":"h%d"}`, i))
+				}
+			})
+			if got[200] != writers*names {
+				t.Errorf("%s of the same names: %v", method, got)
+			}
+		}
+		got = tally(t, 6, func(i int, do func(string, string, string) int) {
+			for range 3 {
+				do(http.MethodPost, admin+"/config", fmt.Sprintf(`{"_format_version":"3.0","services":[{"name":"n%d","host":"h"},{"name":"both","host":"h%d"}]}`, i, i))
+			}
+		})
+		if got[201] != 18 {
+			t.Errorf("POST /config: %v", got)
+		}
+		var list struct{ Data []any }
+		_, out := call(t, http.MethodGet, admin+"/services", "")
+		if err := json.Unmarshal([]byte(out), &list); err != nil || len(list.Data) != 2 {
+			t.Errorf("after the last load there are %d services, want the 2 of one file", len(list.Data))
+		}
+	})
+}
+
+// TestCertificatesByName puts certificates by their server names.
+func TestCertificatesByName(t *testing.T) {
+	t.Parallel()
+	p := run(t, t.TempDir())
+	admin := p.URLs["admin"]
+	cert, key := selfSigned(t, "api.example")
+	for _, step := range []struct {
+		method, path string
+		snis         any // nil: not said
+		code         int
+		want         string
+	}{
+		{"PUT", "/certificates/n1.test", []string{"n2.test"}, 200, `["n1.test","n2.test"]`},
+		{"PUT", "/certificates/n1.test", []string{"n1.test", "n3.test"}, 200, `["n1.test","n3.test"]`},
+		{"GET", "/certificates/n2.test", nil, 404, ""},
+		{"PATCH", "/certificates/n3.test", nil, 200, `["n1.test","n3.test"]`},
+		{"PATCH", "/certificates/none.test", nil, 404, ""},
+		{"DELETE", "/certificates/none.test", nil, 404, ""},
+		{"PUT", "/certificates/n1.test", nil, 200, `[]`},
+		{"GET", "/certificates/n1.test", nil, 404, ""},
+	} {
+		body := map[string]any{"cert": cert, "key": key}
+		if step.snis != nil {
+			body["snis"] = step.snis
+		}
+		raw, _ := json.Marshal(body)
+		code, out := call(t, step.method, admin+step.path, string(raw))
+		if code != step.code || step.want != "" && !strings.Contains(out, `"snis":`+step.want) || code == 404 && out != `{"message":"SNI not found"}` {
+			t.Errorf("%s %s %v: %d %s, want %d %s", step.method, step.path, step.snis, code, out, step.code, step.want)
+		}
+	}
+}
+
+// TestOwnerIsMadeInOneRevision makes a service by the route that is to have it.
+func TestOwnerIsMadeInOneRevision(t *testing.T) {
+	t.Parallel()
+	p := run(t, t.TempDir())
+	admin := p.URLs["admin"]
+	put(t, admin+"/routes/r", `{"paths":["/"]}`)
+	before := revision(t, admin)
+	if code, out := call(t, http.MethodPut, admin+"/routes/r/service", `{"host":1}`); code != 400 {
+		t.Errorf("%d %s", code, out)
+	}
+	put(t, admin+"/routes/r/service", `{"name":"made","host":"h"}`)
+	if got := revision(t, admin); got != before+1 {
+		t.Errorf("revision %d, want %d", got, before+1)
+	}
+	if code, out := call(t, http.MethodGet, admin+"/routes/r/service", ""); code != 200 || !strings.Contains(out, `"made"`) {
+		t.Errorf("%d %s", code, out)
+	}
+}
+
+// TestOddRequests sends what no tool means, and gets Kong's answer or a better one.
+func TestOddRequests(t *testing.T) {
+	t.Parallel()
+	p := run(t, t.TempDir())
+	admin := p.URLs["admin"]
+	nest := func(open, shut string, n int) string { return strings.Repeat(open, n) + "1" + strings.Repeat(shut, n) }
+	for _, c := range []struct {
+		name, method, path, body string
+		code                     int
+		says                     string
+	}{
+		{"deep array", "POST", "/services", `{"host":` + nest("[", "]", 20000) + "}", 400, ""},
+		{"deep object", "POST", "/services", `{"host":` + nest(`{"a":`, "}", 9000) + "}", 400, ""},
+		{"deep file", "POST", "/config", `{"_format_version":"3.0","services":` + nest("[", "]", 9000) + "}", 400, ""},
+		{"10 MB", "POST", "/services", `{"host":"` + strings.Repeat("a", 10<<20) + `"}`, 413, ""},
+		{"a tag of megabytes", "POST", "/services", `{"host":"h","tags":["` + strings.Repeat("a", 9<<20) + `"]}`, 413, ""},
+		{"too many arguments", "GET", "/services?" + strings.Repeat("a=1&", 1001), "", 400, "Too many arguments"},
+		{"no UTF-8 in a tag", "GET", "/tags/%FF", "", 400, "invalid utf-8"},
+		{"no UTF-8 in a filter", "GET", "/services?tags=%FF", "", 400, "invalid option (tags: invalid filter syntax)"},
+		{"no vault", "GET", "/schemas/vaults/none", "", 404, "No vault named 'none'"},
+		{"a vault", "GET", "/schemas/vaults/env", "", 200, `"prefix"`},
+		{"a vault without name", "POST", "/schemas/vaults/validate", `{}`, 400, "schema violation (name: required field missing)"},
+	} {
+		code, out := call(t, c.method, admin+c.path, c.body)
+		if code != c.code || !strings.Contains(out, c.says) {
+			t.Errorf("%s: %d %.300s, want %d %s", c.name, code, out, c.code, c.says)
+		}
+	}
+	put(t, admin+"/services/a", `{"host":"h","tags":["a b"]}`)
+	put(t, admin+"/services/b", `{"host":"h","tags":["a b"]}`)
+	if _, out := call(t, http.MethodGet, admin+"/services?tags=a%20b&size=1", ""); !strings.Contains(out, `&tags=a%20b&size=1"`) {
+		t.Errorf("next of a filter with a space: %s", out)
+	}
+}
