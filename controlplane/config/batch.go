@@ -38,6 +38,9 @@ func (c *Config) Commit(ctx context.Context, b Batch, by Origin) (store.Revision
 	for try := 1; ; try++ {
 		p := &plan{removed: map[store.Key]bool{}}
 		entities, err := c.build(ctx, p, b.Ops)
+		if err == nil {
+			err = c.checkAuthorities(ctx, p)
+		}
 		if err != nil {
 			return store.Revision{}, nil, err
 		}

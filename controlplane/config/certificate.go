@@ -156,3 +156,39 @@ func (c *Config) guardRemoval(ctx context.Context, e *Entity) error {
 	}
 	return nil
 }
+
+// needs notes the CA certificates that an entity lists: ids, which are no references to the
+// store. No gate could serve the service without them.
+func (p *plan) needs(m proto.Message) {
+	if s, ok := m.(*entityv1.Service); ok {
+		p.authorities = append(p.authorities, s.GetCaCertificates()...)
+	}
+}
+
+// checkAuthorities refuses CA certificates that will not be there after the plan.
+func (c *Config) checkAuthorities(ctx context.Context, p *plan) error {
+	for _, id := range p.authorities {
+		there, said := p.after("ca_certificates", id)
+		if !said {
+			_, err := c.store.Get(ctx, "ca_certificates", id)
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				return c.fault(nil, nil, err)
+			}
+			there = err == nil
+		}
+		if !there {
+			return schema.ForeignMissing(schema.Ref{Field: "ca_certificates", Kind: "ca_certificates", ID: id})
+		}
+	}
+	return nil
+}
+
+// after tells whether the plan leaves an object there, if it says anything of it.
+func (p *plan) after(kind, id string) (there, said bool) {
+	for i := range p.ops {
+		if o := &p.ops[i]; o.Kind == kind && o.ID == id {
+			there, said = !o.Delete(), true
+		}
+	}
+	return there, said
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/sekifuda/sekifuda/controlplane/store"
 	"github.com/sekifuda/sekifuda/model/document"
 	"github.com/sekifuda/sekifuda/model/fault"
+	"github.com/sekifuda/sekifuda/model/schema"
 )
 
 // Replaced is what a document left: all there is.
@@ -135,6 +136,17 @@ func (c *Config) replacement(have *everything, changes []document.Change) (*Repl
 		for _, e := range have.byKind[t.Kind] {
 			if !kept[store.Key{Index: t.Kind, Value: e.ID}] {
 				ops = append(ops, store.Op{Object: store.Object{Kind: t.Kind, ID: e.ID}})
+			}
+		}
+	}
+	for i := range changes {
+		p := &plan{}
+		p.needs(changes[i].After)
+		for _, id := range p.authorities {
+			if !kept[store.Key{Index: "ca_certificates", Value: id}] {
+				return nil, nil, changes[i].Refuse(schema.Violation(fault.Tree{
+					"ca_certificates": fmt.Sprintf("invalid reference 'ca_certificates: %s' (no such entry in 'ca_certificates')", id),
+				}))
 			}
 		}
 	}

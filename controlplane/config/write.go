@@ -112,7 +112,9 @@ func (c *Config) Delete(ctx context.Context, t *schema.Table, idOrKey string, un
 type plan struct {
 	ops     []store.Op
 	removed map[store.Key]bool // (kind, id) that the plan deletes
-	named   bool               // it puts what is addressed by name: who holds the name is found anew
+	// authorities are ids of CA certificates that must be there afterwards.
+	authorities []string
+	named       bool // it puts what is addressed by name: who holds the name is found anew
 }
 
 // change runs one use case until its write meets what it read, and commits it.
@@ -121,6 +123,9 @@ func (c *Config) change(ctx context.Context, by Origin, build func(*plan) (*Enti
 		p := &plan{removed: map[store.Key]bool{}}
 		e, err := build(p)
 		if err != nil {
+			return nil, err
+		}
+		if err := c.checkAuthorities(ctx, p); err != nil {
 			return nil, err
 		}
 		rev, err := c.store.Commit(ctx, store.Commit{
@@ -230,6 +235,7 @@ func (c *Config) write(ctx context.Context, p *plan, t *schema.Table, id string,
 	}
 	op.IfMatch = ifMatch
 	p.ops = append(p.ops, op)
+	p.needs(m)
 	return &Entity{Table: t, ID: id, Message: m}, nil
 }
 

@@ -147,6 +147,8 @@ func TestOddRequests(t *testing.T) {
 		{"too many arguments", "GET", "/services?" + strings.Repeat("a=1&", 1001), "", 400, "Too many arguments"},
 		{"no UTF-8 in a tag", "GET", "/tags/%FF", "", 400, "invalid utf-8"},
 		{"no UTF-8 in a filter", "GET", "/services?tags=%FF", "", 400, "invalid option (tags: invalid filter syntax)"},
+		{"no such CA certificate", "POST", "/services", `{"host":"h","protocol":"https","ca_certificates":["0ae7f81d-d306-48a2-8892-5917162fe4eb"]}`, 400, "does not reference an existing 'ca_certificates' entity"},
+		{"no such CA certificate in a file", "POST", "/config", `{"_format_version":"3.0","services":[{"host":"h","protocol":"https","ca_certificates":["0ae7f81d-d306-48a2-8892-5917162fe4eb"]}]}`, 400, "no such entry in 'ca_certificates'"},
 		{"no vault", "GET", "/schemas/vaults/none", "", 404, "No vault named 'none'"},
 		{"a vault", "GET", "/schemas/vaults/env", "", 200, `"prefix"`},
 		{"a vault without name", "POST", "/schemas/vaults/validate", `{}`, 400, "schema violation (name: required field missing)"},
