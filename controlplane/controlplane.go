@@ -222,8 +222,11 @@ func serveGRPC(ctx context.Context, g *errgroup.Group, what string, s *grpc.Serv
 	})
 }
 
+// readTimeout bounds how long a client may take to send a request: 10 MB over 35 KB/s.
+const readTimeout = 5 * time.Minute
+
 func serveHTTP(ctx context.Context, g *errgroup.Group, what string, h http.Handler, l net.Listener) {
-	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 75 * time.Second}
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: readTimeout, IdleTimeout: 75 * time.Second}
 	g.Go(func() error {
 		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve %s: %w", what, err)
