@@ -152,7 +152,7 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 		s := grpc.NewServer(grpc.ChainUnaryInterceptor(grpcapi.Intercept(c.Log)), grpc.ChainStreamInterceptor(grpcapi.InterceptStream(c.Log)),
 			grpc.MaxRecvMsgSize(64<<20))
 		grpcapi.Register(s, grpcapi.Options{
-			Config: c.config, Fleet: c.fleet, Release: c.release, Version: c.Version, Database: c.Database, Started: c.started, Log: c.Log,
+			Config: c.config, Fleet: c.fleet, Release: c.release, Nodes: asked{c.fleet}, Version: c.Version, Database: c.Database, Started: c.started, Log: c.Log,
 		})
 		serveGRPC(ctx, g, "gRPC Admin API", s, c.GRPC)
 	}

@@ -32,6 +32,10 @@ func (d *DataPlane) answer(ctx context.Context, q *feedv1.Question) *feedv1.Answ
 		if d.Cache != nil {
 			return cached(d.Cache, ask.Cache)
 		}
+	case *feedv1.Question_Limits:
+		return d.limitUse(ctx, ask.Limits)
+	case *feedv1.Question_Refusals:
+		return d.refused(ask.Refusals)
 	}
 	return &feedv1.Answer{}
 }

@@ -81,6 +81,7 @@ type DataPlane struct {
 	graph   *graph.Graph // owned by the feed's loop
 	served  atomic.Pointer[graph.Graph]
 	tally   tally
+	rules   rules
 	running atomic.Pointer[feedv1.Pos]
 }
 

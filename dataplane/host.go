@@ -19,7 +19,13 @@ func (d *DataPlane) host(s plugin.Scope) plugin.Host { return host{d, s} }
 func (h host) Logger() *slog.Logger { return h.Log.With("plugin_id", h.scope.PluginID) }
 
 // Limiter implements plugin.Host.
-func (h host) Limiter(r plugin.Rule) (plugin.Limiter, error) { return h.limits.Limiter(r) }
+func (h host) Limiter(r plugin.Rule) (plugin.Limiter, error) {
+	l, err := h.limits.Limiter(r)
+	if err == nil {
+		h.rules.note(h.scope.PluginID, r)
+	}
+	return l, err
+}
 
 // Metrics implements plugin.Host.
 func (h host) Metrics() plugin.Metrics { return h.metrics }

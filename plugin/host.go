@@ -108,6 +108,11 @@ const (
 	Year
 )
 
+var periodNames = [...]string{"second", "minute", "hour", "day", "month", "year"}
+
+// String is the period's name in settings and headers.
+func (p Period) String() string { return periodNames[p] }
+
 // Window is one limit: at most Limit in each period.
 type Window struct {
 	Period Period

@@ -62,6 +62,7 @@ func init() {
 		"explain":      {"why a request was refused, by its X-Kong-Request-Id", explain},
 		"window":       {"list, publish or drop change windows", window},
 		"import":       {"take over the configuration of a Kong, as one revision", importConfig},
+		"limits":       {"what clients used of limits; set counts back", limits},
 		"nodes":        {"the nodes and what they enforce", nodes},
 		"version":      {"print the version", printVersion},
 	}

@@ -22,6 +22,7 @@ type Options struct {
 	Config   *config.Config
 	Fleet    *fleet.Fleet
 	Release  *release.Desk
+	Nodes    Nodes
 	Version  string
 	Database string // "postgres" or "sqlite"
 	Started  time.Time

@@ -184,3 +184,45 @@ func indexes(now time.Time) (all [periods]uint32) {
 	}
 	return all
 }
+
+// usage is what a key used in the windows of now.
+func (t *table) usage(k key, now time.Time) (used [periods]int64) {
+	s := t.shard(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.counts[k]
+	if c == nil {
+		return used
+	}
+	for p, window := range indexes(now) {
+		used[p] = c.used(plugin.Period(p), window)
+	}
+	return used
+}
+
+func (t *table) reset(k key) {
+	s := t.shard(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.counts[k] != nil {
+		t.remove(s, k)
+	}
+}
+
+// maxListed bounds the identifiers that are looked at for a list.
+const maxListed = 10_000
+
+// identifiers are some of a rule's, if there are more than can be looked at.
+func (t *table) identifiers(rule string, most int) (all []string) {
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.Lock()
+		for k := range s.counts {
+			if k.rule == rule && len(all) < max(most, maxListed) {
+				all = append(all, k.identifier)
+			}
+		}
+		s.mu.Unlock()
+	}
+	return all
+}

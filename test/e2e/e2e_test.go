@@ -371,7 +371,7 @@ func TestExplain(t *testing.T) {
 	put(t, admin+"/services/s/routes/limited", `{"paths":["/limited"]}`)
 	put(t, admin+"/routes/limited/plugins/"+uuid, `{"name":"rate-limiting","config":{"year":1}}`)
 	seki := func(args string) (string, int) {
-		return stack.Shell(t, []string{"SEKI_NODES=" + p.Addr("status")}, stack.Binary(t)+" explain "+args)
+		return stack.Shell(t, []string{"SEKI_SERVER=" + p.Addr("admin gRPC")}, stack.Binary(t)+" explain "+args)
 	}
 	for i, c := range []struct {
 		path   string
@@ -392,7 +392,7 @@ func TestExplain(t *testing.T) {
 		}
 		out, code := seki(res.Header.Get("X-Kong-Request-Id"))
 		if c.want == nil {
-			if code != 1 || !strings.Contains(out, "none of these nodes refused request") {
+			if code != 1 || !strings.Contains(out, "no connected node refused request") {
 				t.Errorf("explain of an answered request: exit %d %s", code, out)
 			}
 			continue

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -62,4 +63,25 @@ func (l *Ledger) slots(ctx context.Context, rule, identifier string) ([]string, 
 		keys = append(keys, slotName(key, p, start.UnixMicro()))
 	}
 	return keys, nil
+}
+
+// Identifiers are those that this gate knows of a rule, at most so many: each of them is then asked
+// for in Redis.
+func (l *Ledger) Identifiers(rule string, most int) (all []string) {
+	l.mu.Lock()
+	tables := slices.Clone(l.tables[ruleName.Replace(rule)])
+	l.mu.Unlock()
+	for _, t := range tables {
+		for i := range t.shards {
+			s := &t.shards[i]
+			s.mu.RLock()
+			for id := range s.of {
+				if len(all) < most && !slices.Contains(all, id) {
+					all = append(all, id)
+				}
+			}
+			s.mu.RUnlock()
+		}
+	}
+	return all
 }

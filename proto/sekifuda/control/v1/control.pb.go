@@ -1624,6 +1624,379 @@ func (x *WatchNodesResponse) GetNode() *Node {
 	return nil
 }
 
+type ListLimitsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of this plugin entity; empty: of all.
+	PluginId string `protobuf:"bytes,1,opt,name=plugin_id,json=pluginId,proto3" json:"plugin_id,omitempty"`
+	// A consumer by id or username, a credential's id, an address or whatever limit_by counts;
+	// empty: those that used the most.
+	Of string `protobuf:"bytes,2,opt,name=of,proto3" json:"of,omitempty"`
+	// Identifiers of each limit; 0: 10.
+	Most          uint32 `protobuf:"varint,3,opt,name=most,proto3" json:"most,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLimitsRequest) Reset() {
+	*x = ListLimitsRequest{}
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLimitsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLimitsRequest) ProtoMessage() {}
+
+func (x *ListLimitsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLimitsRequest.ProtoReflect.Descriptor instead.
+func (*ListLimitsRequest) Descriptor() ([]byte, []int) {
+	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ListLimitsRequest) GetPluginId() string {
+	if x != nil {
+		return x.PluginId
+	}
+	return ""
+}
+
+func (x *ListLimitsRequest) GetOf() string {
+	if x != nil {
+		return x.Of
+	}
+	return ""
+}
+
+func (x *ListLimitsRequest) GetMost() uint32 {
+	if x != nil {
+		return x.Most
+	}
+	return 0
+}
+
+type ListLimitsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Uses  []*v1.LimitUse         `protobuf:"bytes,1,rep,name=uses,proto3" json:"uses,omitempty"`
+	// What nodes could not find out.
+	Errors        []string `protobuf:"bytes,2,rep,name=errors,proto3" json:"errors,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLimitsResponse) Reset() {
+	*x = ListLimitsResponse{}
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLimitsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLimitsResponse) ProtoMessage() {}
+
+func (x *ListLimitsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLimitsResponse.ProtoReflect.Descriptor instead.
+func (*ListLimitsResponse) Descriptor() ([]byte, []int) {
+	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ListLimitsResponse) GetUses() []*v1.LimitUse {
+	if x != nil {
+		return x.Uses
+	}
+	return nil
+}
+
+func (x *ListLimitsResponse) GetErrors() []string {
+	if x != nil {
+		return x.Errors
+	}
+	return nil
+}
+
+type ResetLimitsRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	PluginId string                 `protobuf:"bytes,1,opt,name=plugin_id,json=pluginId,proto3" json:"plugin_id,omitempty"`
+	// As in ListLimitsRequest; not empty.
+	Of            string `protobuf:"bytes,2,opt,name=of,proto3" json:"of,omitempty"`
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResetLimitsRequest) Reset() {
+	*x = ResetLimitsRequest{}
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResetLimitsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResetLimitsRequest) ProtoMessage() {}
+
+func (x *ResetLimitsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResetLimitsRequest.ProtoReflect.Descriptor instead.
+func (*ResetLimitsRequest) Descriptor() ([]byte, []int) {
+	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ResetLimitsRequest) GetPluginId() string {
+	if x != nil {
+		return x.PluginId
+	}
+	return ""
+}
+
+func (x *ResetLimitsRequest) GetOf() string {
+	if x != nil {
+		return x.Of
+	}
+	return ""
+}
+
+func (x *ResetLimitsRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type ResetLimitsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is counted now.
+	Uses          []*v1.LimitUse `protobuf:"bytes,1,rep,name=uses,proto3" json:"uses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResetLimitsResponse) Reset() {
+	*x = ResetLimitsResponse{}
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResetLimitsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResetLimitsResponse) ProtoMessage() {}
+
+func (x *ResetLimitsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResetLimitsResponse.ProtoReflect.Descriptor instead.
+func (*ResetLimitsResponse) Descriptor() ([]byte, []int) {
+	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ResetLimitsResponse) GetUses() []*v1.LimitUse {
+	if x != nil {
+		return x.Uses
+	}
+	return nil
+}
+
+type ListRefusalsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// X-Kong-Request-Id of the answer; empty: the newest.
+	RequestId     string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Newest        uint32 `protobuf:"varint,2,opt,name=newest,proto3" json:"newest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRefusalsRequest) Reset() {
+	*x = ListRefusalsRequest{}
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRefusalsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRefusalsRequest) ProtoMessage() {}
+
+func (x *ListRefusalsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRefusalsRequest.ProtoReflect.Descriptor instead.
+func (*ListRefusalsRequest) Descriptor() ([]byte, []int) {
+	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ListRefusalsRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ListRefusalsRequest) GetNewest() uint32 {
+	if x != nil {
+		return x.Newest
+	}
+	return 0
+}
+
+type ListRefusalsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Refusals      []*Refused             `protobuf:"bytes,1,rep,name=refusals,proto3" json:"refusals,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRefusalsResponse) Reset() {
+	*x = ListRefusalsResponse{}
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRefusalsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRefusalsResponse) ProtoMessage() {}
+
+func (x *ListRefusalsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRefusalsResponse.ProtoReflect.Descriptor instead.
+func (*ListRefusalsResponse) Descriptor() ([]byte, []int) {
+	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ListRefusalsResponse) GetRefusals() []*Refused {
+	if x != nil {
+		return x.Refusals
+	}
+	return nil
+}
+
+// Refused is a refused request and the node that refused it.
+type Refused struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Request       *v1.RefusedRequest     `protobuf:"bytes,2,opt,name=request,proto3" json:"request,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Refused) Reset() {
+	*x = Refused{}
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Refused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Refused) ProtoMessage() {}
+
+func (x *Refused) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Refused.ProtoReflect.Descriptor instead.
+func (*Refused) Descriptor() ([]byte, []int) {
+	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Refused) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Refused) GetRequest() *v1.RefusedRequest {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
 type StatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1632,7 +2005,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_sekifuda_control_v1_control_proto_msgTypes[25]
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1644,7 +2017,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_control_v1_control_proto_msgTypes[25]
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1657,7 +2030,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{25}
+	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{32}
 }
 
 type StatusResponse struct {
@@ -1677,7 +2050,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_sekifuda_control_v1_control_proto_msgTypes[26]
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1689,7 +2062,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_control_v1_control_proto_msgTypes[26]
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1702,7 +2075,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{26}
+	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *StatusResponse) GetVersion() string {
@@ -1890,7 +2263,29 @@ const file_sekifuda_control_v1_control_proto_rawDesc = "" +
 	"\x05nodes\x18\x01 \x03(\v2\x19.sekifuda.control.v1.NodeR\x05nodes\"\x13\n" +
 	"\x11WatchNodesRequest\"C\n" +
 	"\x12WatchNodesResponse\x12-\n" +
-	"\x04node\x18\x01 \x01(\v2\x19.sekifuda.control.v1.NodeR\x04node\"\x0f\n" +
+	"\x04node\x18\x01 \x01(\v2\x19.sekifuda.control.v1.NodeR\x04node\"T\n" +
+	"\x11ListLimitsRequest\x12\x1b\n" +
+	"\tplugin_id\x18\x01 \x01(\tR\bpluginId\x12\x0e\n" +
+	"\x02of\x18\x02 \x01(\tR\x02of\x12\x12\n" +
+	"\x04most\x18\x03 \x01(\rR\x04most\"\\\n" +
+	"\x12ListLimitsResponse\x12.\n" +
+	"\x04uses\x18\x01 \x03(\v2\x1a.sekifuda.feed.v1.LimitUseR\x04uses\x12\x16\n" +
+	"\x06errors\x18\x02 \x03(\tR\x06errors\"Y\n" +
+	"\x12ResetLimitsRequest\x12\x1b\n" +
+	"\tplugin_id\x18\x01 \x01(\tR\bpluginId\x12\x0e\n" +
+	"\x02of\x18\x02 \x01(\tR\x02of\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"E\n" +
+	"\x13ResetLimitsResponse\x12.\n" +
+	"\x04uses\x18\x01 \x03(\v2\x1a.sekifuda.feed.v1.LimitUseR\x04uses\"L\n" +
+	"\x13ListRefusalsRequest\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12\x16\n" +
+	"\x06newest\x18\x02 \x01(\rR\x06newest\"P\n" +
+	"\x14ListRefusalsResponse\x128\n" +
+	"\brefusals\x18\x01 \x03(\v2\x1c.sekifuda.control.v1.RefusedR\brefusals\"Y\n" +
+	"\aRefused\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12:\n" +
+	"\arequest\x18\x02 \x01(\v2 .sekifuda.feed.v1.RefusedRequestR\arequest\"\x0f\n" +
 	"\rStatusRequest\"\xb4\x03\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x14\n" +
@@ -1913,12 +2308,16 @@ const file_sekifuda_control_v1_control_proto_rawDesc = "" +
 	"\x05Watch\x12!.sekifuda.control.v1.WatchRequest\x1a\".sekifuda.control.v1.WatchResponse0\x01\x12f\n" +
 	"\rListRevisions\x12).sekifuda.control.v1.ListRevisionsRequest\x1a*.sekifuda.control.v1.ListRevisionsResponse\x12M\n" +
 	"\x04Diff\x12 .sekifuda.control.v1.DiffRequest\x1a!.sekifuda.control.v1.DiffResponse0\x01\x12Q\n" +
-	"\x06Revert\x12\".sekifuda.control.v1.RevertRequest\x1a#.sekifuda.control.v1.RevertResponse2\x9e\x02\n" +
+	"\x06Revert\x12\".sekifuda.control.v1.RevertRequest\x1a#.sekifuda.control.v1.RevertResponse2\xc4\x04\n" +
 	"\fFleetService\x12Z\n" +
 	"\tListNodes\x12%.sekifuda.control.v1.ListNodesRequest\x1a&.sekifuda.control.v1.ListNodesResponse\x12_\n" +
 	"\n" +
 	"WatchNodes\x12&.sekifuda.control.v1.WatchNodesRequest\x1a'.sekifuda.control.v1.WatchNodesResponse0\x01\x12Q\n" +
-	"\x06Status\x12\".sekifuda.control.v1.StatusRequest\x1a#.sekifuda.control.v1.StatusResponseBBZ@github.com/sekifuda/sekifuda/proto/sekifuda/control/v1;controlv1b\x06proto3"
+	"\x06Status\x12\".sekifuda.control.v1.StatusRequest\x1a#.sekifuda.control.v1.StatusResponse\x12]\n" +
+	"\n" +
+	"ListLimits\x12&.sekifuda.control.v1.ListLimitsRequest\x1a'.sekifuda.control.v1.ListLimitsResponse\x12`\n" +
+	"\vResetLimits\x12'.sekifuda.control.v1.ResetLimitsRequest\x1a(.sekifuda.control.v1.ResetLimitsResponse\x12c\n" +
+	"\fListRefusals\x12(.sekifuda.control.v1.ListRefusalsRequest\x1a).sekifuda.control.v1.ListRefusalsResponseBBZ@github.com/sekifuda/sekifuda/proto/sekifuda/control/v1;controlv1b\x06proto3"
 
 var (
 	file_sekifuda_control_v1_control_proto_rawDescOnce sync.Once
@@ -1932,7 +2331,7 @@ func file_sekifuda_control_v1_control_proto_rawDescGZIP() []byte {
 	return file_sekifuda_control_v1_control_proto_rawDescData
 }
 
-var file_sekifuda_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_sekifuda_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_sekifuda_control_v1_control_proto_goTypes = []any{
 	(*Entity)(nil),                // 0: sekifuda.control.v1.Entity
 	(*Op)(nil),                    // 1: sekifuda.control.v1.Op
@@ -1959,26 +2358,35 @@ var file_sekifuda_control_v1_control_proto_goTypes = []any{
 	(*ListNodesResponse)(nil),     // 22: sekifuda.control.v1.ListNodesResponse
 	(*WatchNodesRequest)(nil),     // 23: sekifuda.control.v1.WatchNodesRequest
 	(*WatchNodesResponse)(nil),    // 24: sekifuda.control.v1.WatchNodesResponse
-	(*StatusRequest)(nil),         // 25: sekifuda.control.v1.StatusRequest
-	(*StatusResponse)(nil),        // 26: sekifuda.control.v1.StatusResponse
-	nil,                           // 27: sekifuda.control.v1.Node.LabelsEntry
-	nil,                           // 28: sekifuda.control.v1.StatusResponse.EntitiesEntry
-	(*anypb.Any)(nil),             // 29: google.protobuf.Any
-	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
-	(*v1.Position)(nil),           // 32: sekifuda.feed.v1.Position
-	(*v1.Refusal)(nil),            // 33: sekifuda.feed.v1.Refusal
+	(*ListLimitsRequest)(nil),     // 25: sekifuda.control.v1.ListLimitsRequest
+	(*ListLimitsResponse)(nil),    // 26: sekifuda.control.v1.ListLimitsResponse
+	(*ResetLimitsRequest)(nil),    // 27: sekifuda.control.v1.ResetLimitsRequest
+	(*ResetLimitsResponse)(nil),   // 28: sekifuda.control.v1.ResetLimitsResponse
+	(*ListRefusalsRequest)(nil),   // 29: sekifuda.control.v1.ListRefusalsRequest
+	(*ListRefusalsResponse)(nil),  // 30: sekifuda.control.v1.ListRefusalsResponse
+	(*Refused)(nil),               // 31: sekifuda.control.v1.Refused
+	(*StatusRequest)(nil),         // 32: sekifuda.control.v1.StatusRequest
+	(*StatusResponse)(nil),        // 33: sekifuda.control.v1.StatusResponse
+	nil,                           // 34: sekifuda.control.v1.Node.LabelsEntry
+	nil,                           // 35: sekifuda.control.v1.StatusResponse.EntitiesEntry
+	(*anypb.Any)(nil),             // 36: google.protobuf.Any
+	(*durationpb.Duration)(nil),   // 37: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 38: google.protobuf.Timestamp
+	(*v1.Position)(nil),           // 39: sekifuda.feed.v1.Position
+	(*v1.Refusal)(nil),            // 40: sekifuda.feed.v1.Refusal
+	(*v1.LimitUse)(nil),           // 41: sekifuda.feed.v1.LimitUse
+	(*v1.RefusedRequest)(nil),     // 42: sekifuda.feed.v1.RefusedRequest
 }
 var file_sekifuda_control_v1_control_proto_depIdxs = []int32{
-	29, // 0: sekifuda.control.v1.Entity.spec:type_name -> google.protobuf.Any
-	29, // 1: sekifuda.control.v1.Op.put:type_name -> google.protobuf.Any
+	36, // 0: sekifuda.control.v1.Entity.spec:type_name -> google.protobuf.Any
+	36, // 1: sekifuda.control.v1.Op.put:type_name -> google.protobuf.Any
 	2,  // 2: sekifuda.control.v1.Op.delete:type_name -> sekifuda.control.v1.EntityRef
 	1,  // 3: sekifuda.control.v1.CommitRequest.ops:type_name -> sekifuda.control.v1.Op
 	4,  // 4: sekifuda.control.v1.CommitRequest.wait:type_name -> sekifuda.control.v1.Wait
-	30, // 5: sekifuda.control.v1.Wait.timeout:type_name -> google.protobuf.Duration
+	37, // 5: sekifuda.control.v1.Wait.timeout:type_name -> google.protobuf.Duration
 	6,  // 6: sekifuda.control.v1.CommitResponse.revision:type_name -> sekifuda.control.v1.Revision
 	0,  // 7: sekifuda.control.v1.CommitResponse.entities:type_name -> sekifuda.control.v1.Entity
-	31, // 8: sekifuda.control.v1.Revision.at:type_name -> google.protobuf.Timestamp
+	38, // 8: sekifuda.control.v1.Revision.at:type_name -> google.protobuf.Timestamp
 	2,  // 9: sekifuda.control.v1.GetRequest.ref:type_name -> sekifuda.control.v1.EntityRef
 	0,  // 10: sekifuda.control.v1.GetResponse.entity:type_name -> sekifuda.control.v1.Entity
 	2,  // 11: sekifuda.control.v1.ListRequest.ref:type_name -> sekifuda.control.v1.EntityRef
@@ -1993,40 +2401,50 @@ var file_sekifuda_control_v1_control_proto_depIdxs = []int32{
 	4,  // 20: sekifuda.control.v1.RevertRequest.wait:type_name -> sekifuda.control.v1.Wait
 	6,  // 21: sekifuda.control.v1.RevertResponse.revision:type_name -> sekifuda.control.v1.Revision
 	13, // 22: sekifuda.control.v1.RevertResponse.changes:type_name -> sekifuda.control.v1.Change
-	27, // 23: sekifuda.control.v1.Node.labels:type_name -> sekifuda.control.v1.Node.LabelsEntry
-	31, // 24: sekifuda.control.v1.Node.last_seen:type_name -> google.protobuf.Timestamp
-	32, // 25: sekifuda.control.v1.Node.running:type_name -> sekifuda.feed.v1.Position
-	32, // 26: sekifuda.control.v1.Node.target:type_name -> sekifuda.feed.v1.Position
-	33, // 27: sekifuda.control.v1.Node.refusal:type_name -> sekifuda.feed.v1.Refusal
+	34, // 23: sekifuda.control.v1.Node.labels:type_name -> sekifuda.control.v1.Node.LabelsEntry
+	38, // 24: sekifuda.control.v1.Node.last_seen:type_name -> google.protobuf.Timestamp
+	39, // 25: sekifuda.control.v1.Node.running:type_name -> sekifuda.feed.v1.Position
+	39, // 26: sekifuda.control.v1.Node.target:type_name -> sekifuda.feed.v1.Position
+	40, // 27: sekifuda.control.v1.Node.refusal:type_name -> sekifuda.feed.v1.Refusal
 	20, // 28: sekifuda.control.v1.ListNodesResponse.nodes:type_name -> sekifuda.control.v1.Node
 	20, // 29: sekifuda.control.v1.WatchNodesResponse.node:type_name -> sekifuda.control.v1.Node
-	28, // 30: sekifuda.control.v1.StatusResponse.entities:type_name -> sekifuda.control.v1.StatusResponse.EntitiesEntry
-	31, // 31: sekifuda.control.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	3,  // 32: sekifuda.control.v1.ConfigService.Commit:input_type -> sekifuda.control.v1.CommitRequest
-	7,  // 33: sekifuda.control.v1.ConfigService.Get:input_type -> sekifuda.control.v1.GetRequest
-	9,  // 34: sekifuda.control.v1.ConfigService.List:input_type -> sekifuda.control.v1.ListRequest
-	11, // 35: sekifuda.control.v1.ConfigService.Watch:input_type -> sekifuda.control.v1.WatchRequest
-	14, // 36: sekifuda.control.v1.ConfigService.ListRevisions:input_type -> sekifuda.control.v1.ListRevisionsRequest
-	16, // 37: sekifuda.control.v1.ConfigService.Diff:input_type -> sekifuda.control.v1.DiffRequest
-	18, // 38: sekifuda.control.v1.ConfigService.Revert:input_type -> sekifuda.control.v1.RevertRequest
-	21, // 39: sekifuda.control.v1.FleetService.ListNodes:input_type -> sekifuda.control.v1.ListNodesRequest
-	23, // 40: sekifuda.control.v1.FleetService.WatchNodes:input_type -> sekifuda.control.v1.WatchNodesRequest
-	25, // 41: sekifuda.control.v1.FleetService.Status:input_type -> sekifuda.control.v1.StatusRequest
-	5,  // 42: sekifuda.control.v1.ConfigService.Commit:output_type -> sekifuda.control.v1.CommitResponse
-	8,  // 43: sekifuda.control.v1.ConfigService.Get:output_type -> sekifuda.control.v1.GetResponse
-	10, // 44: sekifuda.control.v1.ConfigService.List:output_type -> sekifuda.control.v1.ListResponse
-	12, // 45: sekifuda.control.v1.ConfigService.Watch:output_type -> sekifuda.control.v1.WatchResponse
-	15, // 46: sekifuda.control.v1.ConfigService.ListRevisions:output_type -> sekifuda.control.v1.ListRevisionsResponse
-	17, // 47: sekifuda.control.v1.ConfigService.Diff:output_type -> sekifuda.control.v1.DiffResponse
-	19, // 48: sekifuda.control.v1.ConfigService.Revert:output_type -> sekifuda.control.v1.RevertResponse
-	22, // 49: sekifuda.control.v1.FleetService.ListNodes:output_type -> sekifuda.control.v1.ListNodesResponse
-	24, // 50: sekifuda.control.v1.FleetService.WatchNodes:output_type -> sekifuda.control.v1.WatchNodesResponse
-	26, // 51: sekifuda.control.v1.FleetService.Status:output_type -> sekifuda.control.v1.StatusResponse
-	42, // [42:52] is the sub-list for method output_type
-	32, // [32:42] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	41, // 30: sekifuda.control.v1.ListLimitsResponse.uses:type_name -> sekifuda.feed.v1.LimitUse
+	41, // 31: sekifuda.control.v1.ResetLimitsResponse.uses:type_name -> sekifuda.feed.v1.LimitUse
+	31, // 32: sekifuda.control.v1.ListRefusalsResponse.refusals:type_name -> sekifuda.control.v1.Refused
+	42, // 33: sekifuda.control.v1.Refused.request:type_name -> sekifuda.feed.v1.RefusedRequest
+	35, // 34: sekifuda.control.v1.StatusResponse.entities:type_name -> sekifuda.control.v1.StatusResponse.EntitiesEntry
+	38, // 35: sekifuda.control.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	3,  // 36: sekifuda.control.v1.ConfigService.Commit:input_type -> sekifuda.control.v1.CommitRequest
+	7,  // 37: sekifuda.control.v1.ConfigService.Get:input_type -> sekifuda.control.v1.GetRequest
+	9,  // 38: sekifuda.control.v1.ConfigService.List:input_type -> sekifuda.control.v1.ListRequest
+	11, // 39: sekifuda.control.v1.ConfigService.Watch:input_type -> sekifuda.control.v1.WatchRequest
+	14, // 40: sekifuda.control.v1.ConfigService.ListRevisions:input_type -> sekifuda.control.v1.ListRevisionsRequest
+	16, // 41: sekifuda.control.v1.ConfigService.Diff:input_type -> sekifuda.control.v1.DiffRequest
+	18, // 42: sekifuda.control.v1.ConfigService.Revert:input_type -> sekifuda.control.v1.RevertRequest
+	21, // 43: sekifuda.control.v1.FleetService.ListNodes:input_type -> sekifuda.control.v1.ListNodesRequest
+	23, // 44: sekifuda.control.v1.FleetService.WatchNodes:input_type -> sekifuda.control.v1.WatchNodesRequest
+	32, // 45: sekifuda.control.v1.FleetService.Status:input_type -> sekifuda.control.v1.StatusRequest
+	25, // 46: sekifuda.control.v1.FleetService.ListLimits:input_type -> sekifuda.control.v1.ListLimitsRequest
+	27, // 47: sekifuda.control.v1.FleetService.ResetLimits:input_type -> sekifuda.control.v1.ResetLimitsRequest
+	29, // 48: sekifuda.control.v1.FleetService.ListRefusals:input_type -> sekifuda.control.v1.ListRefusalsRequest
+	5,  // 49: sekifuda.control.v1.ConfigService.Commit:output_type -> sekifuda.control.v1.CommitResponse
+	8,  // 50: sekifuda.control.v1.ConfigService.Get:output_type -> sekifuda.control.v1.GetResponse
+	10, // 51: sekifuda.control.v1.ConfigService.List:output_type -> sekifuda.control.v1.ListResponse
+	12, // 52: sekifuda.control.v1.ConfigService.Watch:output_type -> sekifuda.control.v1.WatchResponse
+	15, // 53: sekifuda.control.v1.ConfigService.ListRevisions:output_type -> sekifuda.control.v1.ListRevisionsResponse
+	17, // 54: sekifuda.control.v1.ConfigService.Diff:output_type -> sekifuda.control.v1.DiffResponse
+	19, // 55: sekifuda.control.v1.ConfigService.Revert:output_type -> sekifuda.control.v1.RevertResponse
+	22, // 56: sekifuda.control.v1.FleetService.ListNodes:output_type -> sekifuda.control.v1.ListNodesResponse
+	24, // 57: sekifuda.control.v1.FleetService.WatchNodes:output_type -> sekifuda.control.v1.WatchNodesResponse
+	33, // 58: sekifuda.control.v1.FleetService.Status:output_type -> sekifuda.control.v1.StatusResponse
+	26, // 59: sekifuda.control.v1.FleetService.ListLimits:output_type -> sekifuda.control.v1.ListLimitsResponse
+	28, // 60: sekifuda.control.v1.FleetService.ResetLimits:output_type -> sekifuda.control.v1.ResetLimitsResponse
+	30, // 61: sekifuda.control.v1.FleetService.ListRefusals:output_type -> sekifuda.control.v1.ListRefusalsResponse
+	49, // [49:62] is the sub-list for method output_type
+	36, // [36:49] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_sekifuda_control_v1_control_proto_init() }
@@ -2045,7 +2463,7 @@ func file_sekifuda_control_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sekifuda_control_v1_control_proto_rawDesc), len(file_sekifuda_control_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

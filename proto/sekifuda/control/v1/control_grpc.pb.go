@@ -371,9 +371,12 @@ var ConfigService_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	FleetService_ListNodes_FullMethodName  = "/sekifuda.control.v1.FleetService/ListNodes"
-	FleetService_WatchNodes_FullMethodName = "/sekifuda.control.v1.FleetService/WatchNodes"
-	FleetService_Status_FullMethodName     = "/sekifuda.control.v1.FleetService/Status"
+	FleetService_ListNodes_FullMethodName    = "/sekifuda.control.v1.FleetService/ListNodes"
+	FleetService_WatchNodes_FullMethodName   = "/sekifuda.control.v1.FleetService/WatchNodes"
+	FleetService_Status_FullMethodName       = "/sekifuda.control.v1.FleetService/Status"
+	FleetService_ListLimits_FullMethodName   = "/sekifuda.control.v1.FleetService/ListLimits"
+	FleetService_ResetLimits_FullMethodName  = "/sekifuda.control.v1.FleetService/ResetLimits"
+	FleetService_ListRefusals_FullMethodName = "/sekifuda.control.v1.FleetService/ListRefusals"
 )
 
 // FleetServiceClient is the client API for FleetService service.
@@ -386,6 +389,12 @@ type FleetServiceClient interface {
 	WatchNodes(ctx context.Context, in *WatchNodesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchNodesResponse], error)
 	// Status is the installation at a glance.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
+	// ListLimits tells what clients used of limits, as the connected nodes know it.
+	ListLimits(ctx context.Context, in *ListLimitsRequest, opts ...grpc.CallOption) (*ListLimitsResponse, error)
+	// ResetLimits sets the counts of somebody back.
+	ResetLimits(ctx context.Context, in *ResetLimitsRequest, opts ...grpc.CallOption) (*ResetLimitsResponse, error)
+	// ListRefusals tells why nodes refused requests.
+	ListRefusals(ctx context.Context, in *ListRefusalsRequest, opts ...grpc.CallOption) (*ListRefusalsResponse, error)
 }
 
 type fleetServiceClient struct {
@@ -435,6 +444,36 @@ func (c *fleetServiceClient) Status(ctx context.Context, in *StatusRequest, opts
 	return out, nil
 }
 
+func (c *fleetServiceClient) ListLimits(ctx context.Context, in *ListLimitsRequest, opts ...grpc.CallOption) (*ListLimitsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListLimitsResponse)
+	err := c.cc.Invoke(ctx, FleetService_ListLimits_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *fleetServiceClient) ResetLimits(ctx context.Context, in *ResetLimitsRequest, opts ...grpc.CallOption) (*ResetLimitsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResetLimitsResponse)
+	err := c.cc.Invoke(ctx, FleetService_ResetLimits_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *fleetServiceClient) ListRefusals(ctx context.Context, in *ListRefusalsRequest, opts ...grpc.CallOption) (*ListRefusalsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListRefusalsResponse)
+	err := c.cc.Invoke(ctx, FleetService_ListRefusals_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // FleetServiceServer is the server API for FleetService service.
 // All implementations must embed UnimplementedFleetServiceServer
 // for forward compatibility.
@@ -445,6 +484,12 @@ type FleetServiceServer interface {
 	WatchNodes(*WatchNodesRequest, grpc.ServerStreamingServer[WatchNodesResponse]) error
 	// Status is the installation at a glance.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
+	// ListLimits tells what clients used of limits, as the connected nodes know it.
+	ListLimits(context.Context, *ListLimitsRequest) (*ListLimitsResponse, error)
+	// ResetLimits sets the counts of somebody back.
+	ResetLimits(context.Context, *ResetLimitsRequest) (*ResetLimitsResponse, error)
+	// ListRefusals tells why nodes refused requests.
+	ListRefusals(context.Context, *ListRefusalsRequest) (*ListRefusalsResponse, error)
 	mustEmbedUnimplementedFleetServiceServer()
 }
 
@@ -463,6 +508,15 @@ func (UnimplementedFleetServiceServer) WatchNodes(*WatchNodesRequest, grpc.Serve
 }
 func (UnimplementedFleetServiceServer) Status(context.Context, *StatusRequest) (*StatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Status not implemented")
+}
+func (UnimplementedFleetServiceServer) ListLimits(context.Context, *ListLimitsRequest) (*ListLimitsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListLimits not implemented")
+}
+func (UnimplementedFleetServiceServer) ResetLimits(context.Context, *ResetLimitsRequest) (*ResetLimitsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResetLimits not implemented")
+}
+func (UnimplementedFleetServiceServer) ListRefusals(context.Context, *ListRefusalsRequest) (*ListRefusalsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListRefusals not implemented")
 }
 func (UnimplementedFleetServiceServer) mustEmbedUnimplementedFleetServiceServer() {}
 func (UnimplementedFleetServiceServer) testEmbeddedByValue()                      {}
@@ -532,6 +586,60 @@ func _FleetService_Status_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _FleetService_ListLimits_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListLimitsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FleetServiceServer).ListLimits(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FleetService_ListLimits_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FleetServiceServer).ListLimits(ctx, req.(*ListLimitsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _FleetService_ResetLimits_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResetLimitsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FleetServiceServer).ResetLimits(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FleetService_ResetLimits_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FleetServiceServer).ResetLimits(ctx, req.(*ResetLimitsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _FleetService_ListRefusals_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRefusalsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FleetServiceServer).ListRefusals(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FleetService_ListRefusals_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FleetServiceServer).ListRefusals(ctx, req.(*ListRefusalsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // FleetService_ServiceDesc is the grpc.ServiceDesc for FleetService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -546,6 +654,18 @@ var FleetService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Status",
 			Handler:    _FleetService_Status_Handler,
+		},
+		{
+			MethodName: "ListLimits",
+			Handler:    _FleetService_ListLimits_Handler,
+		},
+		{
+			MethodName: "ResetLimits",
+			Handler:    _FleetService_ResetLimits_Handler,
+		},
+		{
+			MethodName: "ListRefusals",
+			Handler:    _FleetService_ListRefusals_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

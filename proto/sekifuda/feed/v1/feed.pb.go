@@ -79,7 +79,7 @@ func (x CacheOrder_What) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CacheOrder_What.Descriptor instead.
 func (CacheOrder_What) EnumDescriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{8, 0}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{12, 0}
 }
 
 // Entry is one entity in a snapshot. Its resource name is "<kind>/<id>".
@@ -689,6 +689,8 @@ type Question struct {
 	//	*Question_TargetsOf
 	//	*Question_SetHealth
 	//	*Question_Cache
+	//	*Question_Limits
+	//	*Question_Refusals
 	Ask           isQuestion_Ask `protobuf_oneof:"ask"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -765,6 +767,24 @@ func (x *Question) GetCache() *CacheOrder {
 	return nil
 }
 
+func (x *Question) GetLimits() *LimitOrder {
+	if x != nil {
+		if x, ok := x.Ask.(*Question_Limits); ok {
+			return x.Limits
+		}
+	}
+	return nil
+}
+
+func (x *Question) GetRefusals() *RefusalQuery {
+	if x != nil {
+		if x, ok := x.Ask.(*Question_Refusals); ok {
+			return x.Refusals
+		}
+	}
+	return nil
+}
+
 type isQuestion_Ask interface {
 	isQuestion_Ask()
 }
@@ -782,11 +802,393 @@ type Question_Cache struct {
 	Cache *CacheOrder `protobuf:"bytes,4,opt,name=cache,proto3,oneof"`
 }
 
+type Question_Limits struct {
+	Limits *LimitOrder `protobuf:"bytes,5,opt,name=limits,proto3,oneof"`
+}
+
+type Question_Refusals struct {
+	Refusals *RefusalQuery `protobuf:"bytes,6,opt,name=refusals,proto3,oneof"`
+}
+
 func (*Question_TargetsOf) isQuestion_Ask() {}
 
 func (*Question_SetHealth) isQuestion_Ask() {}
 
 func (*Question_Cache) isQuestion_Ask() {}
+
+func (*Question_Limits) isQuestion_Ask() {}
+
+func (*Question_Refusals) isQuestion_Ask() {}
+
+// LimitOrder asks for the counts of a plugin's limits, or sets them back.
+type LimitOrder struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "" means of all plugins.
+	PluginId string `protobuf:"bytes,1,opt,name=plugin_id,json=pluginId,proto3" json:"plugin_id,omitempty"`
+	// Who is counted: a consumer's or credential's id, an address, ...; "": those with the most.
+	Identifier string `protobuf:"bytes,2,opt,name=identifier,proto3" json:"identifier,omitempty"`
+	Reset_     bool   `protobuf:"varint,3,opt,name=reset,proto3" json:"reset,omitempty"`
+	// Identifiers of each limit, when none is named.
+	Most          uint32 `protobuf:"varint,4,opt,name=most,proto3" json:"most,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LimitOrder) Reset() {
+	*x = LimitOrder{}
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LimitOrder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LimitOrder) ProtoMessage() {}
+
+func (x *LimitOrder) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LimitOrder.ProtoReflect.Descriptor instead.
+func (*LimitOrder) Descriptor() ([]byte, []int) {
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *LimitOrder) GetPluginId() string {
+	if x != nil {
+		return x.PluginId
+	}
+	return ""
+}
+
+func (x *LimitOrder) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+func (x *LimitOrder) GetReset_() bool {
+	if x != nil {
+		return x.Reset_
+	}
+	return false
+}
+
+func (x *LimitOrder) GetMost() uint32 {
+	if x != nil {
+		return x.Most
+	}
+	return 0
+}
+
+// RefusalQuery asks why requests were refused.
+type RefusalQuery struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "" means the newest.
+	RequestId     string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Newest        uint32 `protobuf:"varint,2,opt,name=newest,proto3" json:"newest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefusalQuery) Reset() {
+	*x = RefusalQuery{}
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefusalQuery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefusalQuery) ProtoMessage() {}
+
+func (x *RefusalQuery) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefusalQuery.ProtoReflect.Descriptor instead.
+func (*RefusalQuery) Descriptor() ([]byte, []int) {
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *RefusalQuery) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RefusalQuery) GetNewest() uint32 {
+	if x != nil {
+		return x.Newest
+	}
+	return 0
+}
+
+// LimitUse is what somebody used of one window of a limit.
+type LimitUse struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	PluginId   string                 `protobuf:"bytes,1,opt,name=plugin_id,json=pluginId,proto3" json:"plugin_id,omitempty"`
+	Rule       string                 `protobuf:"bytes,2,opt,name=rule,proto3" json:"rule,omitempty"`
+	Identifier string                 `protobuf:"bytes,3,opt,name=identifier,proto3" json:"identifier,omitempty"`
+	// "minute"
+	Period string `protobuf:"bytes,4,opt,name=period,proto3" json:"period,omitempty"`
+	Limit  int64  `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	Used   int64  `protobuf:"varint,6,opt,name=used,proto3" json:"used,omitempty"`
+	// Counted for all nodes, not for the one that answers alone.
+	Shared        bool `protobuf:"varint,7,opt,name=shared,proto3" json:"shared,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LimitUse) Reset() {
+	*x = LimitUse{}
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LimitUse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LimitUse) ProtoMessage() {}
+
+func (x *LimitUse) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LimitUse.ProtoReflect.Descriptor instead.
+func (*LimitUse) Descriptor() ([]byte, []int) {
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *LimitUse) GetPluginId() string {
+	if x != nil {
+		return x.PluginId
+	}
+	return ""
+}
+
+func (x *LimitUse) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *LimitUse) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+func (x *LimitUse) GetPeriod() string {
+	if x != nil {
+		return x.Period
+	}
+	return ""
+}
+
+func (x *LimitUse) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *LimitUse) GetUsed() int64 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+func (x *LimitUse) GetShared() bool {
+	if x != nil {
+		return x.Shared
+	}
+	return false
+}
+
+// RefusedRequest is why a node answered a request itself.
+type RefusedRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RequestId     string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	Status        uint32                 `protobuf:"varint,3,opt,name=status,proto3" json:"status,omitempty"`
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Plugin        string                 `protobuf:"bytes,5,opt,name=plugin,proto3" json:"plugin,omitempty"`
+	PluginId      string                 `protobuf:"bytes,6,opt,name=plugin_id,json=pluginId,proto3" json:"plugin_id,omitempty"`
+	Route         string                 `protobuf:"bytes,7,opt,name=route,proto3" json:"route,omitempty"`
+	Service       string                 `protobuf:"bytes,8,opt,name=service,proto3" json:"service,omitempty"`
+	Consumer      string                 `protobuf:"bytes,9,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	Client        string                 `protobuf:"bytes,10,opt,name=client,proto3" json:"client,omitempty"`
+	Method        string                 `protobuf:"bytes,11,opt,name=method,proto3" json:"method,omitempty"`
+	Host          string                 `protobuf:"bytes,12,opt,name=host,proto3" json:"host,omitempty"`
+	Path          string                 `protobuf:"bytes,13,opt,name=path,proto3" json:"path,omitempty"`
+	Revision      uint64                 `protobuf:"varint,14,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefusedRequest) Reset() {
+	*x = RefusedRequest{}
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefusedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefusedRequest) ProtoMessage() {}
+
+func (x *RefusedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefusedRequest.ProtoReflect.Descriptor instead.
+func (*RefusedRequest) Descriptor() ([]byte, []int) {
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RefusedRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RefusedRequest) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *RefusedRequest) GetStatus() uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *RefusedRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RefusedRequest) GetPlugin() string {
+	if x != nil {
+		return x.Plugin
+	}
+	return ""
+}
+
+func (x *RefusedRequest) GetPluginId() string {
+	if x != nil {
+		return x.PluginId
+	}
+	return ""
+}
+
+func (x *RefusedRequest) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *RefusedRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *RefusedRequest) GetConsumer() string {
+	if x != nil {
+		return x.Consumer
+	}
+	return ""
+}
+
+func (x *RefusedRequest) GetClient() string {
+	if x != nil {
+		return x.Client
+	}
+	return ""
+}
+
+func (x *RefusedRequest) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *RefusedRequest) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *RefusedRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RefusedRequest) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
 
 // CacheOrder looks or purges in the answers that the node keeps.
 type CacheOrder struct {
@@ -799,7 +1201,7 @@ type CacheOrder struct {
 
 func (x *CacheOrder) Reset() {
 	*x = CacheOrder{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[8]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -811,7 +1213,7 @@ func (x *CacheOrder) String() string {
 func (*CacheOrder) ProtoMessage() {}
 
 func (x *CacheOrder) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[8]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -824,7 +1226,7 @@ func (x *CacheOrder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CacheOrder.ProtoReflect.Descriptor instead.
 func (*CacheOrder) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{8}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CacheOrder) GetWhat() CacheOrder_What {
@@ -856,7 +1258,7 @@ type HealthOrder struct {
 
 func (x *HealthOrder) Reset() {
 	*x = HealthOrder{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[9]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -868,7 +1270,7 @@ func (x *HealthOrder) String() string {
 func (*HealthOrder) ProtoMessage() {}
 
 func (x *HealthOrder) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[9]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -881,7 +1283,7 @@ func (x *HealthOrder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthOrder.ProtoReflect.Descriptor instead.
 func (*HealthOrder) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{9}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HealthOrder) GetUpstreamId() string {
@@ -927,14 +1329,18 @@ type Answer struct {
 	Known  bool            `protobuf:"varint,2,opt,name=known,proto3" json:"known,omitempty"`
 	Health *UpstreamHealth `protobuf:"bytes,3,opt,name=health,proto3" json:"health,omitempty"`
 	// JSON in the form of Kong's Admin API.
-	Cached        []byte `protobuf:"bytes,4,opt,name=cached,proto3" json:"cached,omitempty"`
+	Cached []byte      `protobuf:"bytes,4,opt,name=cached,proto3" json:"cached,omitempty"`
+	Limits []*LimitUse `protobuf:"bytes,5,rep,name=limits,proto3" json:"limits,omitempty"`
+	// Why the store of the counts could not be asked.
+	Error         string            `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	Refusals      []*RefusedRequest `protobuf:"bytes,7,rep,name=refusals,proto3" json:"refusals,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[10]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -946,7 +1352,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[10]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -959,7 +1365,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{10}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Answer) GetQuestion() uint64 {
@@ -990,6 +1396,27 @@ func (x *Answer) GetCached() []byte {
 	return nil
 }
 
+func (x *Answer) GetLimits() []*LimitUse {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *Answer) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *Answer) GetRefusals() []*RefusedRequest {
+	if x != nil {
+		return x.Refusals
+	}
+	return nil
+}
+
 // UpstreamHealth is how an upstream is, as one node sees it.
 type UpstreamHealth struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1004,7 +1431,7 @@ type UpstreamHealth struct {
 
 func (x *UpstreamHealth) Reset() {
 	*x = UpstreamHealth{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[11]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1016,7 +1443,7 @@ func (x *UpstreamHealth) String() string {
 func (*UpstreamHealth) ProtoMessage() {}
 
 func (x *UpstreamHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[11]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1029,7 +1456,7 @@ func (x *UpstreamHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpstreamHealth.ProtoReflect.Descriptor instead.
 func (*UpstreamHealth) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{11}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *UpstreamHealth) GetChecked() bool {
@@ -1068,7 +1495,7 @@ type TargetHealth struct {
 
 func (x *TargetHealth) Reset() {
 	*x = TargetHealth{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[12]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1080,7 +1507,7 @@ func (x *TargetHealth) String() string {
 func (*TargetHealth) ProtoMessage() {}
 
 func (x *TargetHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[12]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1093,7 +1520,7 @@ func (x *TargetHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TargetHealth.ProtoReflect.Descriptor instead.
 func (*TargetHealth) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{12}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *TargetHealth) GetId() string {
@@ -1150,7 +1577,7 @@ type AddressHealth struct {
 
 func (x *AddressHealth) Reset() {
 	*x = AddressHealth{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[13]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1162,7 +1589,7 @@ func (x *AddressHealth) String() string {
 func (*AddressHealth) ProtoMessage() {}
 
 func (x *AddressHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[13]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1175,7 +1602,7 @@ func (x *AddressHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressHealth.ProtoReflect.Descriptor instead.
 func (*AddressHealth) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{13}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AddressHealth) GetIp() string {
@@ -1264,15 +1691,56 @@ const file_sekifuda_feed_v1_feed_proto_rawDesc = "" +
 	"\x05drain\x18\x02 \x01(\bH\x00R\x05drain\x12\x1d\n" +
 	"\tlog_level\x18\x03 \x01(\tH\x00R\blogLevel\x128\n" +
 	"\bquestion\x18\x04 \x01(\v2\x1a.sekifuda.feed.v1.QuestionH\x00R\bquestionB\v\n" +
-	"\tdirective\"\xb8\x01\n" +
+	"\tdirective\"\xae\x02\n" +
 	"\bQuestion\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1f\n" +
 	"\n" +
 	"targets_of\x18\x02 \x01(\tH\x00R\ttargetsOf\x12>\n" +
 	"\n" +
 	"set_health\x18\x03 \x01(\v2\x1d.sekifuda.feed.v1.HealthOrderH\x00R\tsetHealth\x124\n" +
-	"\x05cache\x18\x04 \x01(\v2\x1c.sekifuda.feed.v1.CacheOrderH\x00R\x05cacheB\x05\n" +
-	"\x03ask\"\xa2\x01\n" +
+	"\x05cache\x18\x04 \x01(\v2\x1c.sekifuda.feed.v1.CacheOrderH\x00R\x05cache\x126\n" +
+	"\x06limits\x18\x05 \x01(\v2\x1c.sekifuda.feed.v1.LimitOrderH\x00R\x06limits\x12<\n" +
+	"\brefusals\x18\x06 \x01(\v2\x1e.sekifuda.feed.v1.RefusalQueryH\x00R\brefusalsB\x05\n" +
+	"\x03ask\"s\n" +
+	"\n" +
+	"LimitOrder\x12\x1b\n" +
+	"\tplugin_id\x18\x01 \x01(\tR\bpluginId\x12\x1e\n" +
+	"\n" +
+	"identifier\x18\x02 \x01(\tR\n" +
+	"identifier\x12\x14\n" +
+	"\x05reset\x18\x03 \x01(\bR\x05reset\x12\x12\n" +
+	"\x04most\x18\x04 \x01(\rR\x04most\"E\n" +
+	"\fRefusalQuery\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12\x16\n" +
+	"\x06newest\x18\x02 \x01(\rR\x06newest\"\xb5\x01\n" +
+	"\bLimitUse\x12\x1b\n" +
+	"\tplugin_id\x18\x01 \x01(\tR\bpluginId\x12\x12\n" +
+	"\x04rule\x18\x02 \x01(\tR\x04rule\x12\x1e\n" +
+	"\n" +
+	"identifier\x18\x03 \x01(\tR\n" +
+	"identifier\x12\x16\n" +
+	"\x06period\x18\x04 \x01(\tR\x06period\x12\x14\n" +
+	"\x05limit\x18\x05 \x01(\x03R\x05limit\x12\x12\n" +
+	"\x04used\x18\x06 \x01(\x03R\x04used\x12\x16\n" +
+	"\x06shared\x18\a \x01(\bR\x06shared\"\x80\x03\n" +
+	"\x0eRefusedRequest\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x16\n" +
+	"\x06status\x18\x03 \x01(\rR\x06status\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06plugin\x18\x05 \x01(\tR\x06plugin\x12\x1b\n" +
+	"\tplugin_id\x18\x06 \x01(\tR\bpluginId\x12\x14\n" +
+	"\x05route\x18\a \x01(\tR\x05route\x12\x18\n" +
+	"\aservice\x18\b \x01(\tR\aservice\x12\x1a\n" +
+	"\bconsumer\x18\t \x01(\tR\bconsumer\x12\x16\n" +
+	"\x06client\x18\n" +
+	" \x01(\tR\x06client\x12\x16\n" +
+	"\x06method\x18\v \x01(\tR\x06method\x12\x12\n" +
+	"\x04host\x18\f \x01(\tR\x04host\x12\x12\n" +
+	"\x04path\x18\r \x01(\tR\x04path\x12\x1a\n" +
+	"\brevision\x18\x0e \x01(\x04R\brevision\"\xa2\x01\n" +
 	"\n" +
 	"CacheOrder\x125\n" +
 	"\x04what\x18\x01 \x01(\x0e2!.sekifuda.feed.v1.CacheOrder.WhatR\x04what\x12\x10\n" +
@@ -1290,12 +1758,15 @@ const file_sekifuda_feed_v1_feed_proto_rawDesc = "" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\x12\n" +
 	"\x04port\x18\x03 \x01(\rR\x04port\x12\x18\n" +
 	"\aaddress\x18\x04 \x01(\tR\aaddress\x12\x18\n" +
-	"\ahealthy\x18\x05 \x01(\bR\ahealthy\"\x8c\x01\n" +
+	"\ahealthy\x18\x05 \x01(\bR\ahealthy\"\x94\x02\n" +
 	"\x06Answer\x12\x1a\n" +
 	"\bquestion\x18\x01 \x01(\x04R\bquestion\x12\x14\n" +
 	"\x05known\x18\x02 \x01(\bR\x05known\x128\n" +
 	"\x06health\x18\x03 \x01(\v2 .sekifuda.feed.v1.UpstreamHealthR\x06health\x12\x16\n" +
-	"\x06cached\x18\x04 \x01(\fR\x06cached\"~\n" +
+	"\x06cached\x18\x04 \x01(\fR\x06cached\x122\n" +
+	"\x06limits\x18\x05 \x03(\v2\x1a.sekifuda.feed.v1.LimitUseR\x06limits\x12\x14\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\x12<\n" +
+	"\brefusals\x18\a \x03(\v2 .sekifuda.feed.v1.RefusedRequestR\brefusals\"~\n" +
 	"\x0eUpstreamHealth\x12\x18\n" +
 	"\achecked\x18\x01 \x01(\bR\achecked\x12\x18\n" +
 	"\ahealthy\x18\x02 \x01(\bR\ahealthy\x128\n" +
@@ -1328,7 +1799,7 @@ func file_sekifuda_feed_v1_feed_proto_rawDescGZIP() []byte {
 }
 
 var file_sekifuda_feed_v1_feed_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sekifuda_feed_v1_feed_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_sekifuda_feed_v1_feed_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_sekifuda_feed_v1_feed_proto_goTypes = []any{
 	(CacheOrder_What)(0),          // 0: sekifuda.feed.v1.CacheOrder.What
 	(*Entry)(nil),                 // 1: sekifuda.feed.v1.Entry
@@ -1339,39 +1810,48 @@ var file_sekifuda_feed_v1_feed_proto_goTypes = []any{
 	(*RevisionStats)(nil),         // 6: sekifuda.feed.v1.RevisionStats
 	(*ReportResponse)(nil),        // 7: sekifuda.feed.v1.ReportResponse
 	(*Question)(nil),              // 8: sekifuda.feed.v1.Question
-	(*CacheOrder)(nil),            // 9: sekifuda.feed.v1.CacheOrder
-	(*HealthOrder)(nil),           // 10: sekifuda.feed.v1.HealthOrder
-	(*Answer)(nil),                // 11: sekifuda.feed.v1.Answer
-	(*UpstreamHealth)(nil),        // 12: sekifuda.feed.v1.UpstreamHealth
-	(*TargetHealth)(nil),          // 13: sekifuda.feed.v1.TargetHealth
-	(*AddressHealth)(nil),         // 14: sekifuda.feed.v1.AddressHealth
-	nil,                           // 15: sekifuda.feed.v1.ReportRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(*LimitOrder)(nil),            // 9: sekifuda.feed.v1.LimitOrder
+	(*RefusalQuery)(nil),          // 10: sekifuda.feed.v1.RefusalQuery
+	(*LimitUse)(nil),              // 11: sekifuda.feed.v1.LimitUse
+	(*RefusedRequest)(nil),        // 12: sekifuda.feed.v1.RefusedRequest
+	(*CacheOrder)(nil),            // 13: sekifuda.feed.v1.CacheOrder
+	(*HealthOrder)(nil),           // 14: sekifuda.feed.v1.HealthOrder
+	(*Answer)(nil),                // 15: sekifuda.feed.v1.Answer
+	(*UpstreamHealth)(nil),        // 16: sekifuda.feed.v1.UpstreamHealth
+	(*TargetHealth)(nil),          // 17: sekifuda.feed.v1.TargetHealth
+	(*AddressHealth)(nil),         // 18: sekifuda.feed.v1.AddressHealth
+	nil,                           // 19: sekifuda.feed.v1.ReportRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
 }
 var file_sekifuda_feed_v1_feed_proto_depIdxs = []int32{
 	2,  // 0: sekifuda.feed.v1.Refusal.running:type_name -> sekifuda.feed.v1.Position
 	2,  // 1: sekifuda.feed.v1.Refusal.refused:type_name -> sekifuda.feed.v1.Position
 	4,  // 2: sekifuda.feed.v1.Refusal.violations:type_name -> sekifuda.feed.v1.Violation
-	15, // 3: sekifuda.feed.v1.ReportRequest.labels:type_name -> sekifuda.feed.v1.ReportRequest.LabelsEntry
+	19, // 3: sekifuda.feed.v1.ReportRequest.labels:type_name -> sekifuda.feed.v1.ReportRequest.LabelsEntry
 	2,  // 4: sekifuda.feed.v1.ReportRequest.running:type_name -> sekifuda.feed.v1.Position
-	16, // 5: sekifuda.feed.v1.ReportRequest.applied_at:type_name -> google.protobuf.Timestamp
-	16, // 6: sekifuda.feed.v1.ReportRequest.node_time:type_name -> google.protobuf.Timestamp
+	20, // 5: sekifuda.feed.v1.ReportRequest.applied_at:type_name -> google.protobuf.Timestamp
+	20, // 6: sekifuda.feed.v1.ReportRequest.node_time:type_name -> google.protobuf.Timestamp
 	6,  // 7: sekifuda.feed.v1.ReportRequest.stats:type_name -> sekifuda.feed.v1.RevisionStats
-	11, // 8: sekifuda.feed.v1.ReportRequest.answer:type_name -> sekifuda.feed.v1.Answer
+	15, // 8: sekifuda.feed.v1.ReportRequest.answer:type_name -> sekifuda.feed.v1.Answer
 	8,  // 9: sekifuda.feed.v1.ReportResponse.question:type_name -> sekifuda.feed.v1.Question
-	10, // 10: sekifuda.feed.v1.Question.set_health:type_name -> sekifuda.feed.v1.HealthOrder
-	9,  // 11: sekifuda.feed.v1.Question.cache:type_name -> sekifuda.feed.v1.CacheOrder
-	0,  // 12: sekifuda.feed.v1.CacheOrder.what:type_name -> sekifuda.feed.v1.CacheOrder.What
-	12, // 13: sekifuda.feed.v1.Answer.health:type_name -> sekifuda.feed.v1.UpstreamHealth
-	13, // 14: sekifuda.feed.v1.UpstreamHealth.targets:type_name -> sekifuda.feed.v1.TargetHealth
-	14, // 15: sekifuda.feed.v1.TargetHealth.addresses:type_name -> sekifuda.feed.v1.AddressHealth
-	5,  // 16: sekifuda.feed.v1.NodeService.Report:input_type -> sekifuda.feed.v1.ReportRequest
-	7,  // 17: sekifuda.feed.v1.NodeService.Report:output_type -> sekifuda.feed.v1.ReportResponse
-	17, // [17:18] is the sub-list for method output_type
-	16, // [16:17] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	14, // 10: sekifuda.feed.v1.Question.set_health:type_name -> sekifuda.feed.v1.HealthOrder
+	13, // 11: sekifuda.feed.v1.Question.cache:type_name -> sekifuda.feed.v1.CacheOrder
+	9,  // 12: sekifuda.feed.v1.Question.limits:type_name -> sekifuda.feed.v1.LimitOrder
+	10, // 13: sekifuda.feed.v1.Question.refusals:type_name -> sekifuda.feed.v1.RefusalQuery
+	20, // 14: sekifuda.feed.v1.RefusedRequest.at:type_name -> google.protobuf.Timestamp
+	0,  // 15: sekifuda.feed.v1.CacheOrder.what:type_name -> sekifuda.feed.v1.CacheOrder.What
+	16, // 16: sekifuda.feed.v1.Answer.health:type_name -> sekifuda.feed.v1.UpstreamHealth
+	11, // 17: sekifuda.feed.v1.Answer.limits:type_name -> sekifuda.feed.v1.LimitUse
+	12, // 18: sekifuda.feed.v1.Answer.refusals:type_name -> sekifuda.feed.v1.RefusedRequest
+	17, // 19: sekifuda.feed.v1.UpstreamHealth.targets:type_name -> sekifuda.feed.v1.TargetHealth
+	18, // 20: sekifuda.feed.v1.TargetHealth.addresses:type_name -> sekifuda.feed.v1.AddressHealth
+	5,  // 21: sekifuda.feed.v1.NodeService.Report:input_type -> sekifuda.feed.v1.ReportRequest
+	7,  // 22: sekifuda.feed.v1.NodeService.Report:output_type -> sekifuda.feed.v1.ReportResponse
+	22, // [22:23] is the sub-list for method output_type
+	21, // [21:22] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_sekifuda_feed_v1_feed_proto_init() }
@@ -1389,6 +1869,8 @@ func file_sekifuda_feed_v1_feed_proto_init() {
 		(*Question_TargetsOf)(nil),
 		(*Question_SetHealth)(nil),
 		(*Question_Cache)(nil),
+		(*Question_Limits)(nil),
+		(*Question_Refusals)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1396,7 +1878,7 @@ func file_sekifuda_feed_v1_feed_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sekifuda_feed_v1_feed_proto_rawDesc), len(file_sekifuda_feed_v1_feed_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   15,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,98 @@
+package dataplane
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/sekifuda/sekifuda/dataplane/telemetry"
+	"github.com/sekifuda/sekifuda/plugin"
+	feedv1 "github.com/sekifuda/sekifuda/proto/sekifuda/feed/v1"
+)
+
+// rules are the limits that filters asked for, by plugin entity, so that an operator can ask for
+// their counts. A configuration that is compiled again names its rules anew.
+type rules struct {
+	mu sync.Mutex
+	of map[string]map[string]plugin.Rule // by plugin id and rule id
+}
+
+// maxRules bounds the rules that are remembered of plugins that are long gone.
+const maxRules = 10_000
+
+func (r *rules) note(pluginID string, rule plugin.Rule) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.of == nil || len(r.of) > maxRules {
+		r.of = map[string]map[string]plugin.Rule{}
+	}
+	if r.of[pluginID] == nil {
+		r.of[pluginID] = map[string]plugin.Rule{}
+	}
+	r.of[pluginID][rule.ID] = rule
+}
+
+// each calls do for the rules of a plugin, or of all.
+func (r *rules) each(pluginID string, do func(pluginID string, rule plugin.Rule)) {
+	r.mu.Lock()
+	type one struct {
+		id   string
+		rule plugin.Rule
+	}
+	var all []one
+	for id, rules := range r.of {
+		if pluginID != "" && id != pluginID {
+			continue
+		}
+		for _, rule := range rules {
+			all = append(all, one{id, rule})
+		}
+	}
+	r.mu.Unlock()
+	for _, o := range all {
+		do(o.id, o.rule)
+	}
+}
+
+// limitUse answers an order about limits. What cannot be found out is said beside what can.
+func (d *DataPlane) limitUse(ctx context.Context, o *feedv1.LimitOrder) *feedv1.Answer {
+	a := &feedv1.Answer{Known: true}
+	d.rules.each(o.GetPluginId(), func(id string, rule plugin.Rule) {
+		if o.GetReset_() && o.GetIdentifier() != "" {
+			if err := d.limits.Reset(ctx, rule, o.GetIdentifier()); err != nil {
+				a.Error = err.Error()
+			}
+		}
+		uses, err := d.limits.Usage(ctx, rule, o.GetIdentifier(), int(o.GetMost()))
+		if err != nil {
+			a.Error = err.Error()
+		}
+		for _, u := range uses {
+			a.Limits = append(a.Limits, &feedv1.LimitUse{
+				PluginId: id, Rule: u.Rule, Identifier: u.Identifier, Period: u.Period.String(), Limit: u.Limit, Used: u.Used, Shared: u.Shared,
+			})
+		}
+	})
+	return a
+}
+
+// refused answers why requests were refused here.
+func (d *DataPlane) refused(q *feedv1.RefusalQuery) *feedv1.Answer {
+	var all []telemetry.Refusal
+	if q.GetRequestId() == "" {
+		all = d.refusals.Newest(int(q.GetNewest()))
+	} else if r, ok := d.refusals.Find(q.GetRequestId()); ok {
+		all = []telemetry.Refusal{r}
+	}
+	a := &feedv1.Answer{Known: len(all) > 0}
+	for _, r := range all {
+		a.Refusals = append(a.Refusals, &feedv1.RefusedRequest{
+			RequestId: r.RequestID, At: timestamppb.New(r.At.Truncate(time.Microsecond)), Status: uint32(r.Status), Reason: r.Reason,
+			Plugin: r.Plugin, PluginId: r.PluginID, Route: r.Route, Service: r.Service, Consumer: r.Consumer, Client: r.Client,
+			Method: r.Method, Host: r.Host, Path: r.Path, Revision: r.Revision,
+		})
+	}
+	return a
+}
