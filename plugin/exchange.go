@@ -145,18 +145,27 @@ type Times struct {
 
 // Captures holds the groups of the regex by which a path matched.
 type Captures struct {
-	Names  []string // "" for a group without a name
-	Values []string // group n at n-1
+	Names   []string // "" for a group without a name
+	Values  []string // group n at n-1
+	Missing uint64   // bit n-1: group n took no part in the match
 }
 
-// Lookup returns the named group.
+// Lookup returns the named group, if it took part in the match.
 func (c Captures) Lookup(name string) (string, bool) {
 	for i, n := range c.Names {
 		if n == name {
-			return c.Values[i], true
+			return c.Group(i + 1)
 		}
 	}
 	return "", false
+}
+
+// Group returns group n, from 1 on, if it took part in the match.
+func (c Captures) Group(n int) (string, bool) {
+	if n < 1 || n > len(c.Values) || c.Missing&(1<<(n-1)) != 0 {
+		return "", false
+	}
+	return c.Values[n-1], true
 }
 
 // Engine is the connection's side of an exchange.

@@ -99,13 +99,13 @@ func (s *search[T]) fill(q *Request, m *Match[T]) {
 	rule := s.best.rule
 	m.Value = rule.value
 	m.Prefix = ""
-	m.CaptureNames = nil
+	m.CaptureNames, m.CaptureMissing = nil, 0
 	m.CaptureValues = m.CaptureValues[:0]
 	switch {
 	case rule.noPaths:
 	case s.best.regex == nil:
 		m.Prefix = q.Path[:s.depth]
 	default:
-		s.best.regex.fill(q.Path, &m.Prefix, &m.CaptureNames, &m.CaptureValues)
+		s.best.regex.fill(q.Path, &m.Prefix, &m.CaptureNames, &m.CaptureValues, &m.CaptureMissing)
 	}
 }

@@ -50,7 +50,7 @@ func regexReason(err error) error {
 }
 
 // fill reports what the regex matched and captured; a group that took no part is "".
-func (p *pathRegex) fill(path string, prefix *string, names, values *[]string) {
+func (p *pathRegex) fill(path string, prefix *string, names, values *[]string, missing *uint64) {
 	loc := p.re.FindStringSubmatchIndex(path)
 	if loc == nil {
 		return // not reached: who asks has seen it match
@@ -61,6 +61,8 @@ func (p *pathRegex) fill(path string, prefix *string, names, values *[]string) {
 		v := ""
 		if loc[i] >= 0 {
 			v = path[loc[i]:loc[i+1]]
+		} else {
+			*missing |= 1 << (i/2 - 1)
 		}
 		*values = append(*values, v)
 	}

@@ -46,6 +46,8 @@ type Match[T any] struct {
 	// what the caller lends.
 	CaptureNames  []string
 	CaptureValues []string
+	// CaptureMissing has bit n for a group that took no part in the match.
+	CaptureMissing uint64
 }
 
 // Router finds T by route. A nil or zero Router is empty. It is safe for concurrent use.

@@ -173,8 +173,8 @@ func checkOrigin(s string) string {
 
 // checkPair wants "name:value".
 func checkPair(s string) string {
-	name, value, found := strings.Cut(s, ":")
-	if !found || value == "" {
+	name, value, _ := strings.Cut(s, ":")
+	if strings.TrimLeft(value, ":") == "" {
 		return "key '" + name + "' has no value"
 	}
 	return ""
@@ -192,7 +192,7 @@ func checkHeaderRename(s string) string {
 	if msg := checkHeader(from); msg != "" {
 		return msg
 	}
-	return checkHeader(to)
+	return checkHeader(strings.TrimLeft(to, ":"))
 }
 
 func checkHeader(name string) string {

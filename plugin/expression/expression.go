@@ -1,5 +1,6 @@
 // Package expression evaluates the small part of Lua that Kong's configurations use in
-// templates and log fields: names, indexes, calls, literals, and, or, not, ==, ~= and "..".
+// templates and log fields: names, indexes, calls, methods of strings, literals,
+// arithmetic, comparisons, and, or, not, "#" and "..".
 //
 // It knows syntax and values; what a name stands for, its caller says. It has no loops, no
 // assignments and no library, so an expression ends and reaches nothing it was not given. It
@@ -128,7 +129,16 @@ type (
 		left, right node
 		negate      bool
 	}
-	concat struct{ left, right node }
+	less struct {
+		left, right node
+		orEqual     bool
+	}
+	concat     struct{ left, right node }
+	arithmetic struct {
+		left, right node
+		operator    byte
+	}
+	count struct{ of node }
 )
 
 func (n literal) eval(Env) (Value, error) { return n.value, nil }
@@ -144,10 +154,13 @@ func (n index) eval(env Env) (Value, error) {
 	if err != nil {
 		return Value{}, err
 	}
-	if of.kind != Tab {
-		return Value{}, fmt.Errorf("attempt to index a %s value", kinds[of.kind])
+	switch of.kind {
+	case Tab:
+		return of.table.Index(key), nil
+	case String:
+		return textFunctions[key.String()], nil
 	}
-	return of.table.Index(key), nil
+	return Value{}, fmt.Errorf("attempt to index a %s value", kinds[of.kind])
 }
 
 func (n call) eval(env Env) (Value, error) {
@@ -184,34 +197,4 @@ func (n or) eval(env Env) (Value, error) {
 		return v, err
 	}
 	return n.right.eval(env)
-}
-
-func (n equal) eval(env Env) (Value, error) {
-	l, r, err := both(env, n.left, n.right)
-	if err != nil {
-		return Value{}, err
-	}
-	same := l.kind == r.kind && l.on == r.on && l.num == r.num && l.str == r.str && l.kind < Tab
-	return OfBool(same != n.negate), nil
-}
-
-func (n concat) eval(env Env) (Value, error) {
-	l, r, err := both(env, n.left, n.right)
-	if err != nil {
-		return Value{}, err
-	}
-	for _, v := range [...]Value{l, r} {
-		if v.kind != String && v.kind != Number {
-			return Value{}, fmt.Errorf("attempt to concatenate a %s value", kinds[v.kind])
-		}
-	}
-	return Of(l.String() + r.String()), nil
-}
-
-func both(env Env, left, right node) (l, r Value, err error) {
-	if l, err = left.eval(env); err != nil {
-		return
-	}
-	r, err = right.eval(env)
-	return
 }

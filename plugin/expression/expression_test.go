@@ -12,7 +12,7 @@ func (f fields) Index(key Value) Value  { return f[key.String()] }
 func (f fields) Name(name string) Value { return f[name] }
 
 var env = fields{
-	"headers": OfTable(fields{"x_a": Of("1"), "x-b": Of("2"), "n": OfNumber(5)}),
+	"headers": OfTable(fields{"x_a": Of("1"), "x-b": Of("2"), "n": OfNumber(5), "word": Of("foo")}),
 	"list":    OfTable(fields{"1": Of("first")}),
 	"upper": OfFunc(func(args []Value) (Value, error) {
 		if len(args) != 1 {
@@ -28,6 +28,27 @@ func TestTemplates(t *testing.T) {
 		{"plain", "plain"},
 		{"", ""},
 		{"$ ( $) $", "$ ( $) $"},
+		{"$(", "$("},
+		{"$(headers.x_a)b$('a)", "1b$('a)"},
+		{"$(b $(headers.x_a)", "$(b 1"},
+		{"$(10 * headers.x_a)", "10"},
+		{"$(headers.n - 1 - 1)", "3"},
+		{"$(2 + 3 * 4 % 5 / 2)", "3"},
+		{"$(-headers.n)", "-5"},
+		{"$(-5 % 3)", "1"},
+		{"$('0x10' + 0)", "16"},
+		{"$(headers.n > 4 and 'more' or 'less')", "more"},
+		{"$(headers.n >= 5 and 'more' or 'less')", "more"},
+		{"$(headers.n < 5 and 'more' or 'less')", "less"},
+		{"$(headers.n <= 5 and 'more' or 'less')", "more"},
+		{"$('b' > 'a' and 'yes')", "yes"},
+		{"$(1 < 2 == true and 'yes')", "yes"},
+		{"$(#headers.word)", "3"},
+		{"$(headers.word:upper())", "FOO"},
+		{"$(headers.word:sub(2):rep(2))", "oooo"},
+		{"$(headers.word:sub(-3, 1))", "f"},
+		{"$(('abc'):reverse())", "cba"},
+		{"$(('ABC'):lower():len())", "3"},
 		{"$(headers.x_a)-$(headers['x-b'])", "1-2"},
 		{`$(headers["x-b"])`, "2"},
 		{"$(headers.none)", ""},
@@ -71,16 +92,26 @@ func TestTemplates(t *testing.T) {
 func TestRunTimeErrors(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"$(foo())":          "attempt to call a nil value",
-		"$(foo.x)":          "attempt to index a nil value",
-		"$(headers.x_a.y)":  "attempt to index a string value",
-		"$('a' .. none)":    "attempt to concatenate a nil value",
-		"$(upper())":        "one argument",
-		"$(none or none.x)": "attempt to index a nil value",
-		"$(list == none.x)": "attempt to index a nil value",
-		"$(upper(none.x))":  "attempt to index a nil value",
-		"$(list[none.x])":   "attempt to index a nil value",
-		"$(not none.x)":     "attempt to index a nil value",
+		"$(foo())":              "attempt to call a nil value",
+		"$(foo.x)":              "attempt to index a nil value",
+		"$(headers.n.y)":        "attempt to index a number value",
+		"$(headers.x_a:y())":    "attempt to call a nil value",
+		"$(string.upper('x'))":  "attempt to index a nil value",
+		"$(require('inspect'))": "attempt to call a nil value",
+		"$(10 * headers.word)":  "attempt to perform arithmetic on a string value",
+		"$(none + 1)":           "attempt to perform arithmetic on a nil value",
+		"$(#none)":              "attempt to get length of a nil value",
+		"$(1 < 'a')":            "attempt to compare number with string",
+		"$(list < list)":        "attempt to compare two table values",
+		"$(('a'):rep(1e9))":     "too large",
+		"$(('a'):sub('b'))":     "number expected, got string",
+		"$('a' .. none)":        "attempt to concatenate a nil value",
+		"$(upper())":            "one argument",
+		"$(none or none.x)":     "attempt to index a nil value",
+		"$(list == none.x)":     "attempt to index a nil value",
+		"$(upper(none.x))":      "attempt to index a nil value",
+		"$(list[none.x])":       "attempt to index a nil value",
+		"$(not none.x)":         "attempt to index a nil value",
 	} {
 		tmpl, err := CompileTemplate(text)
 		if err != nil {
@@ -96,26 +127,28 @@ func TestRunTimeErrors(t *testing.T) {
 func TestWhatIsNotUnderstood(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"$(":                   "not closed",
-		"$('a)":                "not closed",
-		"$()":                  "unexpected symbol near the end",
-		"$(a b)":               "'b' is not understood here",
-		"$(1 + 2)":             "unexpected symbol near '+'",
-		"$(#list)":             "unexpected symbol near '#'",
-		"$(headers:get('x'))":  "unexpected symbol near ':'",
-		"$(string.upper('x'))": "'string' is not available here",
-		"$(os.getenv('x'))":    "'os' is not available here",
-		"$(function() end)":    "only expressions are",
-		"$(a.)":                "name expected",
-		"$(a['b')":             "']' expected",
-		"$(a(1 2))":            "',' expected",
-		"$('\\q')":             "escape",
-		"$(1x)":                "malformed number",
-		"$(or)":                "unexpected symbol near 'or'",
+		"$()":                                  "unexpected symbol near the end",
+		"$(a b)":                               "'b' is not understood here",
+		"$(1 +)":                               "unexpected symbol near the end",
+		"$(a = 1)":                             "unexpected symbol near '='",
+		"$(headers:get)":                       "function arguments expected near the end",
+		"$(" + strings.Repeat("-", 200) + "1)": "nested deeper",
+		"$(function() end)":                    "only expressions are",
+		"$(a.)":                                "name expected",
+		"$(a['b')":                             "']' expected",
+		"$(a(1 2))":                            "',' expected",
+		"$('\\q')":                             "escape",
+		"$(1x)":                                "malformed number",
+		"$(or)":                                "unexpected symbol near 'or'",
 		"$(" + strings.Repeat("(", 200) + "1" + strings.Repeat(")", 200) + ")": "nested deeper",
 	} {
 		if _, err := CompileTemplate(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("CompileTemplate(%q) = %v, want %q", text, err, want)
+		}
+	}
+	for _, text := range []string{"string.upper('x')", "os.getenv('x')"} {
+		if _, err := Compile(text); err == nil || !strings.Contains(err.Error(), "is not available here") {
+			t.Errorf("Compile(%q) = %v, want a library refused", text, err)
 		}
 	}
 	if _, err := Compile("string.upper('x')", "string"); err != nil {

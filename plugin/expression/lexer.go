@@ -33,7 +33,7 @@ func (t token) String() string {
 }
 
 // marks are what is understood, longest first.
-var marks = []string{"==", "~=", "..", "(", ")", "[", "]", ".", ","}
+var marks = []string{"==", "~=", "<=", ">=", "..", "<", ">", "+", "-", "*", "/", "%", "#", ":", "(", ")", "[", "]", ".", ","}
 
 // lexer takes a text apart.
 type lexer struct {

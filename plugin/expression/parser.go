@@ -21,10 +21,14 @@ var keywords = []string{
 	"until", "while",
 }
 
-// Compile reads an expression. given are names that its Env has; the error says, in Lua's
-// words where it has some, what is not understood.
+// Compile reads an expression. given are names that its Env has; a name of Lua's library that
+// is not given is refused. The error says, in Lua's words where it has some, what is not
+// understood.
 func Compile(text string, given ...string) (*Expr, error) {
-	p := &parser{lexer: lexer{rest: text}, given: given}
+	return (&parser{lexer: lexer{rest: text}, given: given}).parse()
+}
+
+func (p *parser) parse() (*Expr, error) {
 	if err := p.advance(); err != nil {
 		return nil, err
 	}
@@ -42,6 +46,7 @@ type parser struct {
 	lexer lexer
 	token token
 	given []string
+	bare  bool // there is no library: its names are nil as others are
 	depth int
 }
 
@@ -87,23 +92,23 @@ func (p *parser) chain(operator string, operand func() (node, error), join func(
 	return n, err
 }
 
+// comparison reads a chain, left first, as Lua does.
 func (p *parser) comparison() (node, error) {
-	left, err := p.concat()
-	if err != nil || !p.is(mark, "==") && !p.is(mark, "~=") {
-		return left, err
-	}
-	negate := p.token.text == "~="
-	if err := p.advance(); err != nil {
-		return nil, err
-	}
-	right, err := p.concat()
-	return equal{left, right, negate}, err
+	return p.binary(p.concat, map[string]func(l, r node) node{
+		"==": func(l, r node) node { return equal{l, r, false} },
+		"~=": func(l, r node) node { return equal{l, r, true} },
+		"<":  func(l, r node) node { return less{l, r, false} },
+		"<=": func(l, r node) node { return less{l, r, true} },
+		">":  func(l, r node) node { return less{r, l, false} },
+		">=": func(l, r node) node { return less{r, l, true} },
+	})
 }
 
+// concat binds to the right.
 func (p *parser) concat() (node, error) {
 	parts := []node{}
 	for {
-		n, err := p.unary()
+		n, err := p.sum()
 		if err != nil {
 			return nil, err
 		}
@@ -122,6 +127,35 @@ func (p *parser) concat() (node, error) {
 	return n, nil
 }
 
+func (p *parser) sum() (node, error) { return p.binary(p.product, arithmetics("+", "-")) }
+
+func (p *parser) product() (node, error) { return p.binary(p.unary, arithmetics("*", "/", "%")) }
+
+func arithmetics(operators ...string) map[string]func(l, r node) node {
+	m := map[string]func(l, r node) node{}
+	for _, o := range operators {
+		m[o] = func(l, r node) node { return arithmetic{l, r, o[0]} }
+	}
+	return m
+}
+
+// binary reads operands that operators of one rank join, left first.
+func (p *parser) binary(operand func() (node, error), join map[string]func(l, r node) node) (node, error) {
+	n, err := operand()
+	for err == nil && p.token.kind == mark && join[p.token.text] != nil {
+		make := join[p.token.text]
+		if err = p.advance(); err != nil {
+			break
+		}
+		var right node
+		if right, err = operand(); err == nil {
+			n = make(n, right)
+		}
+	}
+	return n, err
+}
+
+// unary folds a run of "not": it is as deep as one or two.
 func (p *parser) unary() (node, error) {
 	negations := 0
 	for p.is(word, "not") {
@@ -130,11 +164,30 @@ func (p *parser) unary() (node, error) {
 			return nil, err
 		}
 	}
-	n, err := p.postfix()
+	n, err := p.signed()
 	for range min(negations, 2-negations%2) {
 		n = not{n}
 	}
 	return n, err
+}
+
+func (p *parser) signed() (node, error) {
+	if !p.is(mark, "-") && !p.is(mark, "#") {
+		return p.postfix()
+	}
+	length := p.token.text == "#"
+	if p.depth++; p.depth > deepest {
+		return nil, fmt.Errorf("nested deeper than %d levels", deepest)
+	}
+	defer func() { p.depth-- }()
+	if err := p.advance(); err != nil {
+		return nil, err
+	}
+	n, err := p.unary()
+	if length {
+		return count{n}, err
+	}
+	return arithmetic{literal{OfNumber(0)}, n, '-'}, err
 }
 
 func (p *parser) postfix() (node, error) {
@@ -146,7 +199,9 @@ func (p *parser) postfix() (node, error) {
 		case "[":
 			n, err = p.element(n)
 		case "(":
-			n, err = p.arguments(n)
+			n, err = p.arguments(call{of: n})
+		case ":":
+			n, err = p.method(n)
 		default:
 			return n, nil
 		}
@@ -176,13 +231,25 @@ func (p *parser) element(of node) (node, error) {
 	return index{of, key}, p.expect("]")
 }
 
-func (p *parser) arguments(of node) (node, error) {
+// method reads of:name(arguments): of is what the function acts on.
+func (p *parser) method(of node) (node, error) {
+	f, err := p.field(of)
+	if err != nil {
+		return nil, err
+	}
+	if !p.is(mark, "(") {
+		return nil, fmt.Errorf("function arguments expected near %s", p.token)
+	}
+	return p.arguments(call{of: f, args: []node{of}})
+}
+
+func (p *parser) arguments(c call) (node, error) {
+	given := len(c.args)
 	if err := p.advance(); err != nil {
 		return nil, err
 	}
-	c := call{of: of}
 	for !p.is(mark, ")") {
-		if len(c.args) > 0 {
+		if len(c.args) > given {
 			if err := p.expect(","); err != nil {
 				return nil, err
 			}
@@ -230,7 +297,7 @@ func (p *parser) word(text string) (node, error) {
 	if slices.Contains(keywords, text) {
 		return nil, fmt.Errorf("'%s' is not understood here: only expressions are", text)
 	}
-	if slices.Contains(library, text) && !slices.Contains(p.given, text) {
+	if !p.bare && slices.Contains(library, text) && !slices.Contains(p.given, text) {
 		return nil, fmt.Errorf("'%s' is not available here", text)
 	}
 	return name{text}, p.advance()

@@ -1,7 +1,6 @@
 package expression
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 )
@@ -16,8 +15,9 @@ type part struct {
 	expr *Expr // nil: text
 }
 
-// CompileTemplate reads a template. given are names that its Env has.
-func CompileTemplate(text string, given ...string) (*Template, error) {
+// CompileTemplate reads a template. A $( that is not closed is text. Names that its Env does
+// not have are nil, those of Lua's library too: Kong gives templates none.
+func CompileTemplate(text string) (*Template, error) {
 	t := &Template{}
 	for {
 		at := strings.Index(text, "$(")
@@ -25,12 +25,14 @@ func CompileTemplate(text string, given ...string) (*Template, error) {
 			t.add(text, nil)
 			return t, nil
 		}
-		t.add(text[:at], nil)
-		inner, rest, err := cutExpression(text[at+2:])
-		if err != nil {
-			return nil, err
+		inner, rest, closed := cutExpression(text[at+2:])
+		if !closed {
+			t.add(text[:at+2], nil)
+			text = text[at+2:]
+			continue
 		}
-		e, err := Compile(inner, given...)
+		t.add(text[:at], nil)
+		e, err := (&parser{lexer: lexer{rest: inner}, bare: true}).parse()
 		if err != nil {
 			return nil, fmt.Errorf("$(%s): %w", inner, err)
 		}
@@ -40,13 +42,17 @@ func CompileTemplate(text string, given ...string) (*Template, error) {
 }
 
 func (t *Template) add(text string, e *Expr) {
+	if last := len(t.parts) - 1; e == nil && last >= 0 && t.parts[last].expr == nil {
+		t.parts[last].text += text
+		return
+	}
 	if text != "" || e != nil {
 		t.parts = append(t.parts, part{text, e})
 	}
 }
 
 // cutExpression cuts at the parenthesis that closes the expression.
-func cutExpression(s string) (inner, rest string, err error) {
+func cutExpression(s string) (inner, rest string, closed bool) {
 	depth, quote := 1, byte(0)
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
@@ -62,11 +68,11 @@ func cutExpression(s string) (inner, rest string, err error) {
 			depth++
 		case c == ')':
 			if depth--; depth == 0 {
-				return s[:i], s[i+1:], nil
+				return s[:i], s[i+1:], true
 			}
 		}
 	}
-	return "", "", errors.New("a $( is not closed")
+	return "", "", false
 }
 
 // Literal returns the text of a template without expressions.

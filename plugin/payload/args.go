@@ -105,8 +105,13 @@ func (a *Args) Add(name, value string) {
 	}
 }
 
-// Append implements Editor. The value stands behind the last of its name, as Kong sends it.
+// Append implements Editor. The value stands behind the last of its name, as Kong sends it;
+// an argument without "=" has no value that could be kept.
 func (a *Args) Append(name, value string) {
+	if a.count(name) == 1 && a.Flag(name) {
+		a.Replace(name, value)
+		return
+	}
 	at := len(a.pairs)
 	for i := range a.pairs {
 		if a.pairs[i].name == name {

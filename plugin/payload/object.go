@@ -90,10 +90,10 @@ func (o *Object) Remove(name string) {
 	}
 }
 
-// Rename implements Editor.
+// Rename implements Editor. A member that is false is none, as in Kong.
 func (o *Object) Rename(name, to string) {
 	i := o.find(name)
-	if i < 0 || name == to {
+	if !o.holds(name) || name == to {
 		return
 	}
 	value := o.members[i].value
@@ -101,16 +101,23 @@ func (o *Object) Rename(name, to string) {
 	o.set(to, value)
 }
 
-// Replace implements Editor. The value becomes a string, whatever it was.
+// holds reports whether there is a member of that name which is not false: Kong takes false
+// for absent.
+func (o *Object) holds(name string) bool {
+	i := o.find(name)
+	return i >= 0 && string(o.members[i].value) != "false"
+}
+
+// Replace implements Editor. The value becomes a string, whatever it was but false.
 func (o *Object) Replace(name, value string) {
-	if o.find(name) >= 0 {
+	if o.holds(name) {
 		o.set(name, text(value))
 	}
 }
 
-// Add implements Editor.
+// Add implements Editor. It also sets a member that is false.
 func (o *Object) Add(name, value string) {
-	if o.find(name) < 0 {
+	if !o.holds(name) {
 		o.set(name, text(value))
 	}
 }

@@ -6,6 +6,8 @@
 package requesttransformer
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -17,35 +19,31 @@ import (
 // Definition is inert; plugin.Load reads its options at start.
 var Definition = plugin.Define(New)
 
-// New compiles the rules. A rule or a template that is not understood is an error.
+// New compiles the rules. A rule or a template of an argument that is not understood is an
+// error; one of the path or of a header fails when it is rendered, as in Kong.
 func New(c *Config, h plugin.Host) (plugin.Filter, error) {
-	t := &texts{}
-	f := &filter{log: h.Logger(), method: strings.ToUpper(c.GetHttpMethod()), uri: -1}
-	if c.Replace != nil && c.Replace.Uri != nil {
-		i, err := t.add("config.replace.uri", c.Replace.GetUri())
-		if err != nil {
-			return nil, err
-		}
-		f.uri = i
+	f := &filter{log: h.Logger(), method: strings.ToUpper(c.GetHttpMethod())}
+	if uri := c.GetReplace().GetUri(); uri != "" {
+		_, f.uri.broken = f.uri.add(uri)
+		f.replacesURI = true
 	}
 	var err error
-	if f.headers, err = compileHeaders(t, c); err != nil {
+	if f.headers, err = compileHeaders(c); err != nil {
 		return nil, err
 	}
-	if f.body, err = compileBody(t, c); err != nil {
+	if f.body, err = compileBody(c); err != nil {
 		return nil, err
 	}
-	if f.query, err = compileQuery(t, c); err != nil {
+	if f.query, err = compileQuery(c); err != nil {
 		return nil, err
 	}
-	f.texts = *t
 	return f, nil
 }
 
 type filter struct {
 	log                  *slog.Logger
-	texts                texts
-	uri                  int // index of a text; -1: the path stays
+	uri                  texts
+	replacesURI          bool
 	method               string
 	headers, body, query rules
 }
@@ -53,25 +51,41 @@ type filter struct {
 var _ plugin.RequestFilter = (*filter)(nil)
 
 // OnRequest evaluates all templates against the request as it came, then changes it. A
-// template that fails is 500, as in Kong, and nothing was changed.
+// template that fails is 500, as in Kong, and nothing was changed; those of the body count
+// only where there is one to edit.
 func (f *filter) OnRequest(x *plugin.Exchange) plugin.Verdict {
-	values, err := f.texts.eval(x)
-	if err != nil {
-		f.log.Error("evaluate template", "plugin", "request-transformer", "error", err)
-		return plugin.Deny(http.StatusInternalServerError, "").Because("template-failed")
+	uri, err := f.uri.eval(x)
+	if err == nil && f.replacesURI && !strings.HasPrefix(uri[0], "/") {
+		err = fmt.Errorf("config.replace.uri: path must start with /: %q", uri[0])
 	}
-	if f.uri >= 0 {
-		replacePath(x, values[f.uri])
+	headers, headersErr := f.headers.texts.eval(x)
+	query, queryErr := f.query.texts.eval(x)
+	if err = errors.Join(err, headersErr, queryErr); err != nil {
+		return f.failed(err)
+	}
+	body, bodyErr := f.body.texts.eval(x)
+	if f.replacesURI {
+		replacePath(x, uri[0])
 	}
 	if f.method != "" {
 		f.changeMethod(x)
 	}
-	f.headers.editHeaders(x, values)
-	if v := f.editBody(x, values); v.Done() {
-		return v
+	f.headers.editHeaders(x, headers)
+	if f.editsBody(x) {
+		if bodyErr != nil {
+			return f.failed(bodyErr)
+		}
+		if v := f.editBody(x, body); v.Done() {
+			return v
+		}
 	}
-	f.editQuery(x, values)
+	f.editQuery(x, query)
 	return plugin.Next
+}
+
+func (f *filter) failed(err error) plugin.Verdict {
+	f.log.Error("evaluate template", "plugin", "request-transformer", "error", err)
+	return plugin.Deny(http.StatusInternalServerError, "").Because("template-failed")
 }
 
 // replacePath takes the whole path of the upstream; arguments in it come before the client's.
@@ -114,18 +128,18 @@ func (f *filter) changeMethod(x *plugin.Exchange) {
 	}
 }
 
+func (f *filter) editsBody(x *plugin.Exchange) bool {
+	return !f.body.empty() && payload.KindOf(x.Request.Header.Get("Content-Type")) != payload.Other
+}
+
 func (f *filter) editBody(x *plugin.Exchange, values []string) plugin.Verdict {
-	contentType := x.Request.Header.Get("Content-Type")
-	if f.body.empty() || payload.KindOf(contentType) == payload.Other {
-		return plugin.Next
-	}
 	body, err := x.ReadBody(0)
 	if err != nil {
 		// What has to be changed, perhaps removed, must not pass as it is.
 		f.log.Warn("read body", "plugin", "request-transformer", "error", err)
 		return plugin.Deny(http.StatusRequestEntityTooLarge, "").Because("body-unreadable")
 	}
-	e := payload.Parse(contentType, body)
+	e := payload.Parse(x.Request.Header.Get("Content-Type"), body)
 	if e == nil {
 		return plugin.Next
 	}

@@ -11,6 +11,7 @@ import (
 
 // rules are the edits of one part of a request, in the order in which they are made.
 type rules struct {
+	texts                        texts
 	remove                       []string
 	rename, replace, add, append []rule
 }
@@ -37,6 +38,9 @@ func (r *rules) edit(e payload.Editor, values []string) {
 	}
 	for _, u := range r.add {
 		e.Add(u.name, values[u.text])
+	}
+	if _, ok := e.(*payload.Parts); ok {
+		return // Kong appends nothing to multipart bodies
 	}
 	for _, u := range r.append {
 		e.Append(u.name, values[u.text])
@@ -92,68 +96,100 @@ func renameHeader(h *plugin.Header, name, to string) {
 	}
 }
 
-func compileHeaders(t *texts, c *Config) (rules, error) {
+// compileHeaders compiles what is done to headers. A text that is no template fails the
+// requests, not the configuration: Kong looks at these only when it renders them.
+func compileHeaders(c *Config) (rules, error) {
 	var r rules
-	for _, name := range c.GetRemove().GetHeaders() {
+	for _, entry := range c.GetRemove().GetHeaders() {
+		name, _ := split(entry)
 		if !token(name) {
 			return r, fmt.Errorf("config.remove.headers: '%s' is not a valid header", name)
 		}
 		r.remove = append(r.remove, name)
 	}
 	err := errors.Join(
-		t.compile(&r.rename, "config.rename.headers", c.GetRename().GetHeaders(), token),
-		t.compile(&r.replace, "config.replace.headers", c.GetReplace().GetHeaders(), token),
-		t.compile(&r.add, "config.add.headers", c.GetAdd().GetHeaders(), token),
-		t.compile(&r.append, "config.append.headers", c.GetAppend().GetHeaders(), token),
+		r.header(&r.rename, "config.rename.headers", c.GetRename().GetHeaders()),
+		r.header(&r.replace, "config.replace.headers", c.GetReplace().GetHeaders()),
+		r.header(&r.add, "config.add.headers", c.GetAdd().GetHeaders()),
+		r.header(&r.append, "config.append.headers", c.GetAppend().GetHeaders()),
 	)
 	return r, err
 }
 
-func compileBody(t *texts, c *Config) (rules, error) {
-	r := rules{remove: c.GetRemove().GetBody()}
+func compileBody(c *Config) (rules, error) {
+	r := rules{remove: removed(c.GetRemove().GetBody())}
 	err := errors.Join(
-		t.compile(&r.rename, "config.rename.body", c.GetRename().GetBody(), anything),
-		t.compile(&r.replace, "config.replace.body", c.GetReplace().GetBody(), anything),
-		t.compile(&r.add, "config.add.body", c.GetAdd().GetBody(), anything),
-		t.compile(&r.append, "config.append.body", c.GetAppend().GetBody(), anything),
+		r.argument(&r.rename, "config.rename.body", c.GetRename().GetBody()),
+		r.argument(&r.replace, "config.replace.body", c.GetReplace().GetBody()),
+		r.argument(&r.add, "config.add.body", c.GetAdd().GetBody()),
+		r.argument(&r.append, "config.append.body", c.GetAppend().GetBody()),
 	)
 	return r, err
 }
 
-func compileQuery(t *texts, c *Config) (rules, error) {
-	r := rules{remove: c.GetRemove().GetQuerystring()}
+func compileQuery(c *Config) (rules, error) {
+	r := rules{remove: removed(c.GetRemove().GetQuerystring())}
 	err := errors.Join(
-		t.compile(&r.rename, "config.rename.querystring", c.GetRename().GetQuerystring(), anything),
-		t.compile(&r.replace, "config.replace.querystring", c.GetReplace().GetQuerystring(), anything),
-		t.compile(&r.add, "config.add.querystring", c.GetAdd().GetQuerystring(), anything),
-		t.compile(&r.append, "config.append.querystring", c.GetAppend().GetQuerystring(), anything),
+		r.argument(&r.rename, "config.rename.querystring", c.GetRename().GetQuerystring()),
+		r.argument(&r.replace, "config.replace.querystring", c.GetReplace().GetQuerystring()),
+		r.argument(&r.add, "config.add.querystring", c.GetAdd().GetQuerystring()),
+		r.argument(&r.append, "config.append.querystring", c.GetAppend().GetQuerystring()),
 	)
 	return r, err
 }
 
-// compile reads entries of the form name:value. The value may hold colons.
-func (t *texts) compile(into *[]rule, field string, entries []string, valid func(string) bool) error {
+// split reads name:value. The value may hold colons, but those at its start are not its own.
+func split(entry string) (name, value string) {
+	name, value, _ = strings.Cut(entry, ":")
+	return name, strings.TrimLeft(value, ":")
+}
+
+func removed(entries []string) (names []string) {
 	for _, entry := range entries {
-		name, value, ok := strings.Cut(entry, ":")
-		if !ok || name == "" {
+		name, _ := split(entry)
+		names = append(names, name)
+	}
+	return names
+}
+
+// header reads entries for headers. One without a value changes nothing, as in Kong.
+func (r *rules) header(into *[]rule, field string, entries []string) error {
+	for _, entry := range entries {
+		name, value := split(entry)
+		if !strings.Contains(entry, ":") {
 			return fmt.Errorf("%s: invalid value: %s", field, entry)
 		}
-		if !valid(name) {
+		if !token(name) {
 			return fmt.Errorf("%s: '%s' is not a valid header", field, name)
 		}
 		if value == "" {
-			return fmt.Errorf("%s: key '%s' has no value", field, name)
+			continue
 		}
-		i, err := t.add(field, value)
+		i, err := r.texts.add(value)
 		if err != nil {
-			return err
+			r.texts.broken = errors.Join(r.texts.broken, fmt.Errorf("%s: %w", field, err))
+			continue
 		}
 		*into = append(*into, rule{name, i})
 	}
 	return nil
 }
 
-func anything(string) bool { return true }
+// argument reads entries for a body or a query.
+func (r *rules) argument(into *[]rule, field string, entries []string) error {
+	for _, entry := range entries {
+		name, value := split(entry)
+		if name == "" || value == "" {
+			return fmt.Errorf("%s: key '%s' has no value", field, name)
+		}
+		i, err := r.texts.add(value)
+		if err != nil {
+			return fmt.Errorf("%s: %w", field, err)
+		}
+		*into = append(*into, rule{name, i})
+	}
+	return nil
+}
 
 // token reports whether s can be the name of a header.
 func token(s string) bool {

@@ -9,17 +9,19 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/payload"
 )
 
-// texts are all values of a configuration. Those without a template are ready.
+// texts are the values of one part of a configuration. Those without a template are ready.
 type texts struct {
 	ready     []string
 	templates []*expression.Template // nil: ready
 	dynamic   bool
+	broken    error // why a text can never be rendered
 }
 
-func (t *texts) add(field, text string) (int, error) {
+// add reads a text. The error says what is not understood of it.
+func (t *texts) add(text string) (int, error) {
 	tmpl, err := expression.CompileTemplate(text)
 	if err != nil {
-		return 0, fmt.Errorf("%s: value '%s' is not in supported format, error:%w", field, text, err)
+		return 0, fmt.Errorf("value '%s' is not in supported format, error:%w", text, err)
 	}
 	literal, ok := tmpl.Literal()
 	if ok {
@@ -32,8 +34,8 @@ func (t *texts) add(field, text string) (int, error) {
 }
 
 func (t *texts) eval(x *plugin.Exchange) ([]string, error) {
-	if !t.dynamic {
-		return t.ready, nil
+	if t.broken != nil || !t.dynamic {
+		return t.ready, t.broken
 	}
 	values := append([]string(nil), t.ready...)
 	for i, tmpl := range t.templates {
@@ -69,6 +71,8 @@ func (n names) Name(name string) expression.Value {
 		return expression.OfTable(query{payload.ParseArgs(n.x.Upstream.Query)})
 	case "uri_captures":
 		return expression.OfTable(captures(n))
+	case "type":
+		return expression.TypeOf
 	case "shared":
 		// Nothing here shares values between plugins.
 		return expression.OfTable(nothing{})
@@ -109,6 +113,9 @@ func collect(x *plugin.Exchange, name string) (all []string) {
 // list is a value that was sent more than once: values are found from 1 on.
 type list []string
 
+// Len is what "#" counts.
+func (l list) Len() int { return len(l) }
+
 func (l list) Index(key expression.Value) expression.Value {
 	if n := int(key.Number()); key.Kind() == expression.Number && float64(n) == key.Number() && 1 <= n && n <= len(l) {
 		return expression.Of(l[n-1])
@@ -141,13 +148,17 @@ func (q query) Index(key expression.Value) expression.Value {
 
 type captures struct{ x *plugin.Exchange }
 
-// Index finds a group by its number, from 1 on, or by its name.
+// Index finds a group by its number, from 1 on, or by its name. One that took no part in the
+// match is nil.
 func (c captures) Index(key expression.Value) expression.Value {
+	v, ok := "", false
 	if key.Kind() == expression.Number {
-		return list(c.x.Captures.Values).Index(key)
+		v, ok = c.x.Captures.Group(int(key.Number()))
+	} else {
+		v, ok = c.x.Captures.Lookup(key.String())
 	}
-	if v, ok := c.x.Captures.Lookup(key.String()); ok {
-		return expression.Of(v)
+	if !ok {
+		return expression.Value{}
 	}
-	return expression.Value{}
+	return expression.Of(v)
 }
