@@ -22,15 +22,15 @@ func keyMeaning() schema.Meaning {
 func jwtMeaning() schema.Meaning {
 	return schema.Meaning{Values: map[string]schema.ValueCheck{"public_key": func(v any) string {
 		s, _ := v.(string)
-		if _, err := parsePublicKey(s); err != nil {
+		if _, err := ParsePublicKey(s); err != nil {
 			return "invalid key"
 		}
 		return ""
 	}}}
 }
 
-// parsePublicKey reads a public key from a PEM text: PKIX, PKCS 1, or a certificate's.
-func parsePublicKey(text string) (crypto.PublicKey, error) {
+// ParsePublicKey reads a public key from a PEM text: PKIX, PKCS 1, or a certificate's.
+func ParsePublicKey(text string) (crypto.PublicKey, error) {
 	block, _ := pem.Decode([]byte(text))
 	if block == nil {
 		return nil, errors.New("no PEM public key")
@@ -55,7 +55,7 @@ func checkKeyPair(b schema.Body) string {
 	var pub crypto.PublicKey
 	if hasPublic {
 		var err error
-		if pub, err = parsePublicKey(public); err != nil {
+		if pub, err = ParsePublicKey(public); err != nil {
 			return "could not load public key"
 		}
 	}

@@ -4,15 +4,14 @@ import (
 	"crypto"
 	"crypto/sha1" //nolint:gosec // Kong's stored form, honoured until the password is set again
 	"crypto/subtle"
-	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/sekifuda/sekifuda/model"
 	"github.com/sekifuda/sekifuda/model/password"
 	entityv1 "github.com/sekifuda/sekifuda/proto/sekifuda/entity/v1"
 )
@@ -112,26 +111,8 @@ func jwtSecret(m *entityv1.JwtSecret) (*JWTSecret, error) {
 		return s, nil
 	}
 	var err error
-	if s.Public, err = publicKey(m.GetRsaPublicKey()); err != nil {
+	if s.Public, err = model.ParsePublicKey(m.GetRsaPublicKey()); err != nil {
 		return nil, fmt.Errorf("rsa_public_key: %w", err)
 	}
 	return s, nil
-}
-
-func publicKey(text string) (crypto.PublicKey, error) {
-	block, _ := pem.Decode([]byte(text))
-	if block == nil {
-		return nil, errors.New("no PEM public key")
-	}
-	switch block.Type {
-	case "RSA PUBLIC KEY":
-		return x509.ParsePKCS1PublicKey(block.Bytes)
-	case "CERTIFICATE":
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, err
-		}
-		return cert.PublicKey, nil
-	}
-	return x509.ParsePKIXPublicKey(block.Bytes)
 }

@@ -8,6 +8,7 @@ type Verdict struct {
 	body        string
 	contentType string
 	exit        bool
+	kept        bool
 }
 
 // Next lets the request go on to the next filter.
@@ -34,6 +35,13 @@ func ExitMessage(status int, message string) Verdict {
 // Because names the rule that decided, in a few stable words ("no-key", "over-minute"): it
 // is counted, logged and shown to who asks why a request was refused.
 func (v Verdict) Because(reason string) Verdict { v.reason = reason; return v }
+
+// Kept says of an Exit that an upstream made the answer, earlier: the gate marks it as one that
+// was proxied.
+func (v Verdict) Kept() Verdict { v.kept = true; return v }
+
+// IsKept reports what Kept said.
+func (v Verdict) IsKept() bool { return v.kept }
 
 // Done reports whether the exchange is answered by this verdict.
 func (v Verdict) Done() bool { return v.status != 0 }

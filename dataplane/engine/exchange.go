@@ -40,7 +40,7 @@ type exchange struct {
 
 	trusted    bool   // the peer is
 	prefix     string // of the path that was stripped
-	proxied    bool   // a try was made
+	proxied    bool   // a try was made, or the answer is one of an earlier try
 	reason     string // phrase of the answer's status
 	connection string // what the answer's Connection says, when that is special
 	bodyless   bool   // the answer has no body on the wire

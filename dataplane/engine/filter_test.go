@@ -164,6 +164,17 @@ func TestRawVerdicts(t *testing.T) {
 	}
 }
 
+func TestKeptAnswersAreMarkedAsProxied(t *testing.T) {
+	t.Parallel()
+	g := startGate(t, "", withChain(chainOf(requestFunc(func(*plugin.Exchange) plugin.Verdict {
+		return plugin.Exit(200, "text/plain", "kept").Kept()
+	}))))
+	h := g.send(getOK + "\r\n").Header
+	if h.Get("X-Kong-Upstream-Latency") != "0" || h.Get("X-Kong-Proxy-Latency") == "" || h.Get("X-Kong-Response-Latency") != "" || h.Get("Via") == "" {
+		t.Errorf("head of a kept answer = %v", h)
+	}
+}
+
 func TestPanickingFilterHarmsOnlyItsConnection(t *testing.T) {
 	t.Parallel()
 	up := startUpstream(t, hello)

@@ -15,12 +15,15 @@ func (e *exchange) mark() {
 	now := e.eng.opt.Now()
 	if e.proxied {
 		if id.Latency {
-			heard := x.Times.FirstByte
+			heard, sent := x.Times.FirstByte, x.Times.Proxied
 			if heard.IsZero() {
 				heard = now
 			}
-			h.Set("X-Kong-Upstream-Latency", e.millis(heard.Sub(x.Times.Proxied)))
-			h.Set("X-Kong-Proxy-Latency", e.millis(x.Times.Proxied.Sub(x.Times.Start)))
+			if sent.IsZero() { // an answer that was kept
+				sent = heard
+			}
+			h.Set("X-Kong-Upstream-Latency", e.millis(heard.Sub(sent)))
+			h.Set("X-Kong-Proxy-Latency", e.millis(sent.Sub(x.Times.Start)))
 		}
 		if id.Via != "" {
 			e.markVia(h)

@@ -18,6 +18,31 @@ var textFunctions = map[string]Value{
 	"sub":     ofText(cut),
 }
 
+// Library is the part of Lua's library that there is, by name.
+var Library = map[string]Value{
+	"string": OfTable(functions(textFunctions)),
+	"type":   TypeOf,
+	"tostring": OfFunc(func(args []Value) (Value, error) {
+		if len(args) == 0 {
+			return Value{}, fmt.Errorf("bad argument #1 to 'tostring' (value expected)")
+		}
+		return Of(args[0].String()), nil
+	}),
+	"tonumber": OfFunc(func(args []Value) (Value, error) {
+		if len(args) == 0 {
+			return Value{}, fmt.Errorf("bad argument #1 to 'tonumber' (value expected)")
+		}
+		if n, ok := args[0].number(); ok {
+			return OfNumber(n), nil
+		}
+		return Value{}, nil
+	}),
+}
+
+type functions map[string]Value
+
+func (f functions) Index(key Value) Value { return f[key.String()] }
+
 // TypeOf is Lua's type().
 var TypeOf = OfFunc(func(args []Value) (Value, error) {
 	if len(args) == 0 {

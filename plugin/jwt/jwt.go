@@ -90,6 +90,9 @@ func (f *filter) authenticate(x *plugin.Exchange) (refused plugin.Verdict, chall
 	case count > 1:
 		return refuse("Multiple tokens provided", "two-tokens"), f.invalid
 	}
+	if text == unrecognizable {
+		return refuse("Unrecognizable token", "bad-token"), f.invalid
+	}
 	t, problem := parse(text)
 	if problem != "" {
 		return refuse("Bad token; "+problem, "bad-token"), f.invalid

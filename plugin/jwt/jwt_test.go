@@ -204,6 +204,9 @@ func TestSources(t *testing.T) {
 		{"two in one place", plugintest.Request{Target: "/?t=" + good + "&t=x"}, 401},
 		{"second line of a header", plugintest.Request{Lines: []string{"Authorization: Bearer " + good, "Authorization: Bearer x"}}, 0},
 	}
+	if v, _ := ask(t, f, d, plugintest.Request{Target: "/?jwt"}); v.Status() != 401 || !strings.Contains(fmt.Sprintln(v.Raw()), "Unrecognizable token") {
+		t.Errorf("an argument without a value: %v", v)
+	}
 	for _, tt := range tests {
 		if v, _ := ask(t, f, d, tt.request); v.Status() != tt.status {
 			_, body, _ := v.Raw()

@@ -11,6 +11,10 @@ type sources struct {
 	arguments, cookies, headers []string
 }
 
+// unrecognizable stands for an argument without "=", which Kong reads as true: no token has a
+// NUL.
+const unrecognizable = "\x00"
+
 // find returns a token and how many different ones there are. One that stands in two places
 // is one.
 func (s *sources) find(x *plugin.Exchange) (token string, count int) {
@@ -26,7 +30,11 @@ func (s *sources) find(x *plugin.Exchange) (token string, count int) {
 	}
 	for _, name := range s.arguments {
 		for a := range plugin.Arguments(x.Upstream.Query) {
-			if a.Name == name {
+			switch {
+			case a.Name != name:
+			case a.Bare:
+				add(unrecognizable)
+			default:
 				add(a.Value)
 			}
 		}

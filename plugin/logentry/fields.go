@@ -25,8 +25,8 @@ type field struct {
 }
 
 // Compile reads chunks of Lua by the path of their member ("a.b"; "\." is a dot in a name). A
-// chunk is one "return" of an expression over kong.request, kong.response, kong.client and
-// kong.router; any other is an error that says what is not understood.
+// chunk is one "return" of an expression over kong.request, kong.response, kong.client,
+// kong.router and a few functions of Lua; any other is an error that says what is not understood.
 func Compile(chunks map[string]string) (*Fields, error) {
 	if len(chunks) == 0 {
 		return nil, nil
@@ -37,7 +37,7 @@ func Compile(chunks map[string]string) (*Fields, error) {
 		if !ok {
 			return nil, fmt.Errorf("config.custom_fields_by_lua.%s: only a single 'return' of an expression is understood", name)
 		}
-		e, err := expression.Compile(text, "kong")
+		e, err := expression.Compile(text, "kong", "string", "tonumber", "tostring", "type")
 		if err != nil {
 			return nil, fmt.Errorf("config.custom_fields_by_lua.%s: %w", name, err)
 		}

@@ -122,6 +122,9 @@ func TestFields(t *testing.T) {
 		"who":                   `return kong.client.get_consumer().username`,
 		"a\\.b":                 `return kong.router.get_service().name or "x"`,
 		"arg":                   `return(kong.request.get_query_arg("b"))`,
+		"upper":                 `return string.upper(kong.request.get_scheme()):sub(1, 2)`,
+		"sum":                   `return tonumber("2") + #tostring(10)`,
+		"type":                  `return type(kong)`,
 		"fails":                 `return kong.nothing.at_all`,
 	})
 	if err != nil {
@@ -134,6 +137,7 @@ func TestFields(t *testing.T) {
 	m := decode(t, got[len("before "):])
 	for name, want := range map[string]any{
 		"name": "literal", "n": json.Number("5"), "yes": true, "agent": "curl", "status": json.Number("200"), "who": "bob", "a.b": "svc", "arg": "2",
+		"upper": "HT", "sum": json.Number("4"), "type": "table",
 	} {
 		if m[name] != want {
 			t.Errorf("%s = %v, want %v", name, m[name], want)
@@ -156,11 +160,11 @@ func TestFields(t *testing.T) {
 func TestCompileSaysWhatIsNotUnderstood(t *testing.T) {
 	t.Parallel()
 	for chunk, want := range map[string]string{
-		`local a = 1 return a`:     "only a single 'return'",
-		`returnx`:                  "only a single 'return'",
-		`return ngx.var.host`:      "'ngx' is not available here",
-		`return string.upper("x")`: "'string' is not available here",
-		`return 1 + 1`:             "unexpected symbol near '+'",
+		`local a = 1 return a`:  "only a single 'return'",
+		`returnx`:               "only a single 'return'",
+		`return ngx.var.host`:   "'ngx' is not available here",
+		`return os.getenv("x")`: "'os' is not available here",
+		`return 1 +`:            "unexpected symbol near the end",
 	} {
 		if _, err := Compile(map[string]string{"f": chunk}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "config.custom_fields_by_lua.f") {
 			t.Errorf("Compile(%q) = %v, want %q", chunk, err, want)

@@ -14,7 +14,7 @@ type names struct{ x *plugin.Exchange }
 // Name implements expression.Env.
 func (n names) Name(name string) expression.Value {
 	if name != "kong" {
-		return expression.Value{}
+		return expression.Library[name]
 	}
 	x := n.x
 	return group(map[string]expression.Value{

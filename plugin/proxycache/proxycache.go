@@ -140,7 +140,7 @@ func (f *filter) hit(x *plugin.Exchange, e *Entry, now time.Time) plugin.Verdict
 	}
 	f.status(&x.Early, "Hit")
 	x.Put(f, e)
-	return plugin.Exit(e.Status, e.contentType, e.Body).Because("cached")
+	return plugin.Exit(e.Status, e.contentType, e.Body).Kept().Because("cached")
 }
 
 func (f *filter) status(h *plugin.Header, status string) {

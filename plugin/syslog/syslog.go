@@ -7,11 +7,9 @@ package syslog
 import (
 	"context"
 	"fmt"
-	"log/slog"
 
 	"github.com/sekifuda/sekifuda/plugin"
 	"github.com/sekifuda/sekifuda/plugin/logentry"
-	"github.com/sekifuda/sekifuda/plugin/outbox"
 )
 
 // Definition is inert; plugin.Load reads its options at start.
@@ -30,13 +28,7 @@ var facilities = map[string]int{
 
 // New reads the severities. Nothing is connected.
 func New(c *Config, h plugin.Host) (plugin.Filter, error) {
-	f := &filter{
-		log: h.Logger(),
-		queue: outbox.New(outbox.Settings{
-			Entries: outbox.DefaultEntries, Bytes: outbox.DefaultBytes, Batch: 1,
-		}, h.Logger().With("plugin", "syslog")),
-		socket: &socket{paths: paths},
-	}
+	f := &filter{socket: &socket{paths: paths}}
 	for _, s := range []struct {
 		field, value, other string
 		known               map[string]int
@@ -58,7 +50,7 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 		*s.into = n
 	}
 	var err error
-	if f.fields, err = logentry.Compile(c.GetCustomFieldsByLua()); err != nil {
+	if f.sender, err = logentry.NewSender("syslog", c.GetCustomFieldsByLua(), 1, h); err != nil {
 		return nil, err
 	}
 	return f, nil
@@ -68,9 +60,7 @@ type filter struct {
 	least                                  int // severity that is logged
 	successful, clientErrors, serverErrors int
 	facility                               int
-	fields                                 *logentry.Fields
-	log                                    *slog.Logger
-	queue                                  *outbox.Queue
+	sender                                 *logentry.Sender
 	socket                                 *socket
 }
 
@@ -85,9 +75,7 @@ func (f *filter) OnLog(x *plugin.Exchange) {
 	if severity > f.least {
 		return
 	}
-	f.queue.Add(func(b []byte) []byte {
-		return f.fields.AppendLogged(appendHead(b, f.facility<<3|severity, x.Times.End), x, f.log)
-	})
+	f.sender.Add(x, func(b []byte) []byte { return appendHead(b, f.facility<<3|severity, x.Times.End) }, "")
 }
 
 func (f *filter) severity(status int) int {
@@ -103,6 +91,6 @@ func (f *filter) severity(status int) int {
 // Run sends what is queued until ctx ends, and then what is left.
 func (f *filter) Run(ctx context.Context) error {
 	defer f.socket.close()
-	f.queue.Run(ctx, f.socket.send)
+	f.sender.Run(ctx, f.socket.send)
 	return nil
 }

@@ -6,16 +6,10 @@ package tcplog
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"log/slog"
-	"net"
-	"strconv"
 	"time"
 
 	"github.com/sekifuda/sekifuda/plugin"
 	"github.com/sekifuda/sekifuda/plugin/logentry"
-	"github.com/sekifuda/sekifuda/plugin/outbox"
 )
 
 // Definition is inert; plugin.Load reads its options at start.
@@ -32,27 +26,19 @@ const batch = 256
 
 // New reads the address. Nothing is connected.
 func New(c *Config, h plugin.Host) (plugin.Filter, error) {
-	if c.GetHost() == "" {
-		return nil, errors.New("config.host: required field missing")
-	}
-	if c.GetPort() < 1 || c.GetPort() > 65535 {
-		return nil, fmt.Errorf("config.port: %d is no port to connect to", c.GetPort())
-	}
-	fields, err := logentry.Compile(c.GetCustomFieldsByLua())
+	addr, err := logentry.Address(c.GetHost(), c.GetPort())
 	if err != nil {
 		return nil, err
 	}
-	return &filter{
-		fields: fields, log: h.Logger(),
-		queue: outbox.New(outbox.Settings{
-			Entries: outbox.DefaultEntries, Bytes: outbox.DefaultBytes, Batch: batch,
-		}, h.Logger().With("plugin", "tcp-log")),
-		line: line{
-			addr:    net.JoinHostPort(c.GetHost(), strconv.FormatInt(c.GetPort(), 10)),
-			timeout: milliseconds(c.Timeout, defaultTimeoutMS), keepalive: milliseconds(c.Keepalive, defaultKeepaliveMS),
-			tls: c.GetTls(), name: orElse(c.GetTlsSni(), c.GetHost()), now: time.Now,
-		},
-	}, nil
+	sender, err := logentry.NewSender("tcp-log", c.GetCustomFieldsByLua(), batch, h)
+	if err != nil {
+		return nil, err
+	}
+	return &filter{sender: sender, line: line{
+		addr:    addr,
+		timeout: milliseconds(c.Timeout, defaultTimeoutMS), keepalive: milliseconds(c.Keepalive, defaultKeepaliveMS),
+		tls: c.GetTls(), name: orElse(c.GetTlsSni(), c.GetHost()), now: time.Now,
+	}}, nil
 }
 
 func orElse(s, other string) string {
@@ -70,9 +56,7 @@ func milliseconds(n *float64, other float64) time.Duration {
 }
 
 type filter struct {
-	fields *logentry.Fields
-	log    *slog.Logger
-	queue  *outbox.Queue
+	sender *logentry.Sender
 	line   line
 }
 
@@ -82,13 +66,11 @@ var (
 )
 
 // OnLog queues the exchange's line.
-func (f *filter) OnLog(x *plugin.Exchange) {
-	f.queue.Add(func(b []byte) []byte { return append(f.fields.AppendLogged(b, x, f.log), '\n') })
-}
+func (f *filter) OnLog(x *plugin.Exchange) { f.sender.Add(x, nil, "\n") }
 
 // Run sends what is queued until ctx ends, and then what is left.
 func (f *filter) Run(ctx context.Context) error {
 	defer f.line.close()
-	f.queue.Run(ctx, f.line.send)
+	f.sender.Run(ctx, f.line.send)
 	return nil
 }

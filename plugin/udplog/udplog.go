@@ -5,16 +5,12 @@ package udplog
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"net"
-	"strconv"
 	"time"
 
 	"github.com/sekifuda/sekifuda/plugin"
 	"github.com/sekifuda/sekifuda/plugin/logentry"
-	"github.com/sekifuda/sekifuda/plugin/outbox"
 )
 
 // Definition is inert; plugin.Load reads its options at start.
@@ -27,13 +23,11 @@ const resolveEvery = time.Minute
 
 // New reads the address. Nothing is resolved.
 func New(c *Config, h plugin.Host) (plugin.Filter, error) {
-	if c.GetHost() == "" {
-		return nil, errors.New("config.host: required field missing")
+	addr, err := logentry.Address(c.GetHost(), c.GetPort())
+	if err != nil {
+		return nil, err
 	}
-	if c.GetPort() < 1 || c.GetPort() > 65535 {
-		return nil, fmt.Errorf("config.port: %d is no port to send to", c.GetPort())
-	}
-	fields, err := logentry.Compile(c.GetCustomFieldsByLua())
+	sender, err := logentry.NewSender("udp-log", c.GetCustomFieldsByLua(), 1, h)
 	if err != nil {
 		return nil, err
 	}
@@ -41,22 +35,13 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 	if c.Timeout != nil {
 		timeout = c.GetTimeout()
 	}
-	return &filter{
-		fields: fields, log: h.Logger(),
-		queue: outbox.New(outbox.Settings{
-			Entries: outbox.DefaultEntries, Bytes: outbox.DefaultBytes, Batch: 1,
-		}, h.Logger().With("plugin", "udp-log")),
-		socket: socket{
-			addr:    net.JoinHostPort(c.GetHost(), strconv.FormatInt(c.GetPort(), 10)),
-			timeout: time.Duration(timeout * float64(time.Millisecond)), now: time.Now,
-		},
-	}, nil
+	return &filter{sender: sender, socket: socket{
+		addr: addr, timeout: time.Duration(timeout * float64(time.Millisecond)), now: time.Now,
+	}}, nil
 }
 
 type filter struct {
-	fields *logentry.Fields
-	log    *slog.Logger
-	queue  *outbox.Queue
+	sender *logentry.Sender
 	socket socket
 }
 
@@ -66,14 +51,12 @@ var (
 )
 
 // OnLog queues the exchange's datagram.
-func (f *filter) OnLog(x *plugin.Exchange) {
-	f.queue.Add(func(b []byte) []byte { return f.fields.AppendLogged(b, x, f.log) })
-}
+func (f *filter) OnLog(x *plugin.Exchange) { f.sender.Add(x, nil, "") }
 
 // Run sends what is queued until ctx ends, and then what is left.
 func (f *filter) Run(ctx context.Context) error {
 	defer f.socket.close()
-	f.queue.Run(ctx, f.socket.send)
+	f.sender.Run(ctx, f.socket.send)
 	return nil
 }
 
