@@ -82,6 +82,8 @@ type Upstream struct {
 	Method string // "": the client's
 	Scheme string // http, https, grpc, grpcs
 	Host   string // Host line for the upstream; "": decided by the gate
+	// Authority is host:port of a server that is asked instead of the service's, by Scheme.
+	Authority string
 	Path   string // as it will be escaped and sent
 	Query  string
 	Target string // ip:port of the last try; "" before
@@ -125,6 +127,7 @@ type Response struct {
 	UpstreamStatus string
 
 	rewrite []func([]byte) []byte
+	edits   []func([]byte, bool) []byte
 }
 
 // Rewrite has the whole body of the answer passed through edit before it is sent: the gate
@@ -134,6 +137,14 @@ func (r *Response) Rewrite(edit func(body []byte) []byte) { r.rewrite = append(r
 
 // Rewrites returns what Rewrite registered, for the engine.
 func (r *Response) Rewrites() []func([]byte) []byte { return r.rewrite }
+
+// Edit has the body of the answer pass through edit piece by piece, as it comes; last is true
+// with the last piece, which may be empty. What edit returns is sent at once. Only for
+// OnResponse; an answer that is also rewritten, or of a gRPC service, is not edited.
+func (r *Response) Edit(edit func(piece []byte, last bool) []byte) { r.edits = append(r.edits, edit) }
+
+// Edits returns what Edit registered, for the engine.
+func (r *Response) Edits() []func([]byte, bool) []byte { return r.edits }
 
 // Times are the moments of an exchange; a zero one was not reached.
 type Times struct {
@@ -186,7 +197,7 @@ func (x *Exchange) Bind(e Engine) {
 	x.Request = Request{Header: header}
 	header = x.Response.Header
 	header.Reset()
-	x.Response = Response{Header: header, rewrite: x.Response.rewrite[:0]}
+	x.Response = Response{Header: header, rewrite: x.Response.rewrite[:0], edits: x.Response.edits[:0]}
 	x.Upstream = Upstream{Tries: x.Upstream.Tries[:0]}
 	x.Early.Reset()
 	x.Route, x.Service, x.Consumer, x.Credential = nil, nil, nil, nil

@@ -35,6 +35,7 @@ type Engine struct {
 	h2        *h2server
 	counts    counters
 	dated     atomic.Pointer[dated]
+	ways      ways
 
 	mu        sync.Mutex // guards what follows
 	listeners map[*listening]struct{}

@@ -153,7 +153,12 @@ func (e *exchange) serve() {
 		e.verdict(v)
 		return
 	}
-	if e.endpoint.Service == nil {
+	if err := e.redirect(); err != nil {
+		e.eng.opt.Logger.Error("redirect request", "request_id", strings.Clone(e.x.ID), "error", err)
+		e.deny(500, "")
+		return
+	}
+	if e.endpoint.Service == nil && e.x.Upstream.Authority == "" {
 		e.x.Reason = "no-service"
 		e.deny(503, "no Service found with those values")
 		return

@@ -27,6 +27,10 @@ func (e *exchange) relay() {
 		e.relayRewritten()
 		return
 	}
+	if len(x.Response.Edits()) > 0 && !e.bodyless {
+		e.relayEdited()
+		return
+	}
 	e.relayBody()
 }
 
