@@ -38,8 +38,8 @@ func TestSchemasVectors(t *testing.T) {
 			}
 		})
 	}
-	if notExpected != 20 || judged != 42 {
-		t.Errorf("%d schemas of plugins that are not here and %d judged, want 20 and 42", notExpected, judged)
+	if notExpected != 16 || judged != 46 {
+		t.Errorf("%d schemas of plugins that are not here and %d judged, want 16 and 46", notExpected, judged)
 	}
 }
 

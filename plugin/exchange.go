@@ -42,6 +42,9 @@ type Exchange struct {
 	Directory Directory
 	Revision  uint64
 
+	// Model is what a call to a language model was, once it is over.
+	Model ModelUse
+
 	Times  Times
 	Reason string // why the gate answered itself; "" when the upstream did
 	// Decided is the filter that answered in the request phase; empty: none did.
@@ -84,10 +87,10 @@ type Upstream struct {
 	Host   string // Host line for the upstream; "": decided by the gate
 	// Authority is host:port of a server that is asked instead of the service's, by Scheme.
 	Authority string
-	Path   string // as it will be escaped and sent
-	Query  string
-	Target string // ip:port of the last try; "" before
-	Tries  []Try
+	Path      string // as it will be escaped and sent
+	Query     string
+	Target    string // ip:port of the last try; "" before
+	Tries     []Try
 }
 
 // Try is one attempt to reach an upstream.
@@ -146,6 +149,14 @@ func (r *Response) Edit(edit func(piece []byte, last bool) []byte) { r.edits = a
 // Edits returns what Edit registered, for the engine.
 func (r *Response) Edits() []func([]byte, bool) []byte { return r.edits }
 
+// ModelUse is a call to a language model, for metrics. One without a provider is none.
+type ModelUse struct {
+	Provider, Name                 string
+	PromptTokens, CompletionTokens int64
+	Cost                           float64
+	Latency                        time.Duration
+}
+
 // Times are the moments of an exchange; a zero one was not reached.
 type Times struct {
 	Start     time.Time // first byte of the request
@@ -202,7 +213,7 @@ func (x *Exchange) Bind(e Engine) {
 	x.Early.Reset()
 	x.Route, x.Service, x.Consumer, x.Credential = nil, nil, nil, nil
 	x.Captures, x.Directory, x.Revision = Captures{Values: x.Captures.Values[:0]}, nil, 0
-	x.Times, x.Reason, x.Decided = Times{}, "", Decided{}
+	x.Times, x.Reason, x.Decided, x.Model = Times{}, "", Decided{}, ModelUse{}
 	clear(x.values)
 	x.values = x.values[:0]
 	x.extra = x.extra[:0]

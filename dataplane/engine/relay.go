@@ -158,8 +158,12 @@ func (e *exchange) relayRewritten() {
 		e.broken()
 		return
 	}
+	before := e.x.Response.Status
 	for _, edit := range e.x.Response.Rewrites() {
 		body = edit(body)
+	}
+	if e.x.Response.Status != before {
+		e.reason = reasonPhrase(e.x.Response.Status)
 	}
 	e.settleIfDone()
 	// Without the field, which filters that edit take out, the body goes in chunks, as Kong's.

@@ -30,11 +30,12 @@ var builtinValues = map[string]ValueCheck{
 
 // builtinRecords are the named checks of configs.
 var builtinRecords = map[string]RecordCheck{
-	"rate_limits":     checkRateLimits,
-	"http_log":        checkHTTPLog,
-	"response_limits": checkResponseLimits,
-	"termination":     checkTermination,
-	"cache_store":     func(Body) string { return "" }, // Kong's store has a name; ours is always there
+	"rate_limits":      checkRateLimits,
+	"http_log":         checkHTTPLog,
+	"response_limits":  checkResponseLimits,
+	"termination":      checkTermination,
+	"model_statistics": checkModelStatistics,
+	"cache_store":      func(Body) string { return "" }, // Kong's store has a name; ours is always there
 }
 
 func (l *loader) valueCheck(name string) ValueCheck {

@@ -78,3 +78,13 @@ func checkTermination(b Body) string {
 	}
 	return ""
 }
+
+// checkModelStatistics refuses statistics that a model's answers do not bring.
+func checkModelStatistics(b Body) string {
+	asked, _ := b["logging"].(Body)
+	m, _ := b["model"].(Body)
+	if asked["log_statistics"] == true && m["provider"] == "anthropic" && b["route_type"] == "llm/v1/completions" {
+		return "anthropic does not support statistics when route_type is llm/v1/completions"
+	}
+	return ""
+}

@@ -5,6 +5,10 @@ package all
 import (
 	"github.com/sekifuda/sekifuda/plugin"
 	"github.com/sekifuda/sekifuda/plugin/acl"
+	"github.com/sekifuda/sekifuda/plugin/aipromptdecorator"
+	"github.com/sekifuda/sekifuda/plugin/aipromptguard"
+	"github.com/sekifuda/sekifuda/plugin/aiprompttemplate"
+	"github.com/sekifuda/sekifuda/plugin/aiproxy"
 	"github.com/sekifuda/sekifuda/plugin/basicauth"
 	"github.com/sekifuda/sekifuda/plugin/botdetection"
 	"github.com/sekifuda/sekifuda/plugin/correlationid"
@@ -35,6 +39,10 @@ import (
 func Definitions() []*plugin.Definition {
 	return []*plugin.Definition{
 		acl.Definition,
+		aipromptdecorator.Definition,
+		aipromptguard.Definition,
+		aiprompttemplate.Definition,
+		aiproxy.Definition,
 		basicauth.Definition,
 		botdetection.Definition,
 		correlationid.Definition,

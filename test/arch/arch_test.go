@@ -141,6 +141,7 @@ var sharedByPlugins = map[string]bool{
 	"plugin/payload":    true,
 	"plugin/expression": true,
 	"plugin/outbox":     true,
+	"plugin/llm":        true,
 	"plugin/plugintest": true,
 }
 

@@ -1,0 +1,149 @@
+package aiproxy
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+
+	"github.com/sekifuda/sekifuda/plugin/llm"
+)
+
+// event is one of a streamed answer: a server-sent event, or a line of JSON.
+type event struct{ name, data string }
+
+// maxEvent bounds an event that has not ended yet.
+const maxEvent = 1 << 20
+
+// stream translates one streamed answer. It belongs to one exchange.
+type stream struct {
+	*call
+	format format
+	route  string
+	log    *slog.Logger
+	known  bool // its type is one of events
+
+	id     string // of the answer, once it is told
+	rest   []byte // of an event that has not ended
+	name   string // of the event that is being read
+	data   []string
+	text   strings.Builder // of the answer, for logs
+	length int             // of all texts
+	keep   bool            // text is logged
+	reason any
+	failed bool
+}
+
+// unsupported is Kong's word for a stream that nobody understands.
+const unsupported = `data: {"error": true, "message": "empty or unsupported transformer response"}` + "\n\n"
+
+// edit translates what has come.
+func (s *stream) edit(piece []byte, last bool) []byte {
+	if !s.known {
+		if s.failed || len(piece) == 0 {
+			return nil
+		}
+		s.failed = true
+		return []byte(unsupported)
+	}
+	s.rest = append(s.rest, piece...)
+	var out []byte
+	for {
+		i := bytes.IndexByte(s.rest, '\n')
+		if i < 0 {
+			break
+		}
+		out = s.line(out, strings.TrimSuffix(string(s.rest[:i]), "\r"))
+		s.rest = s.rest[i+1:]
+	}
+	if len(s.rest) > maxEvent {
+		s.rest = nil // no server sends such an event in good faith
+	}
+	if last {
+		out = s.line(out, string(s.rest))
+		out = s.end(out)
+		s.rest = nil
+		s.close()
+	}
+	return out
+}
+
+// line reads a line: a field of an event, the end of one, or JSON that stands alone.
+func (s *stream) line(out []byte, line string) []byte {
+	if line == "" {
+		return s.end(out)
+	}
+	if strings.HasPrefix(strings.TrimSpace(line), "{") && s.name == "" && len(s.data) == 0 {
+		return s.emit(out, event{data: line})
+	}
+	field, value, _ := strings.Cut(line, ":")
+	value = strings.TrimPrefix(value, " ")
+	switch field {
+	case "event":
+		s.name = value
+	case "data":
+		s.data = append(s.data, value)
+	}
+	return out
+}
+
+func (s *stream) end(out []byte) []byte {
+	e := event{s.name, strings.Join(s.data, "\n")}
+	s.name, s.data = "", nil
+	if e.data == "" {
+		return out
+	}
+	return s.emit(out, e)
+}
+
+func (s *stream) emit(out []byte, e event) []byte {
+	chunk, err := s.format.event(e, s)
+	if err != nil {
+		s.log.Warn("translate event", "plugin", "ai-proxy", "provider", s.model.provider, "error", err)
+	}
+	if chunk == "" {
+		return out
+	}
+	if chunk != done {
+		s.note(llm.Decode([]byte(chunk)))
+	}
+	return append(append(append(out, "data: "...), chunk...), "\n\n"...)
+}
+
+// note keeps what logs tell of a chunk.
+func (s *stream) note(chunk llm.Object) {
+	choices := items(chunk["choices"])
+	if name := llm.Text(chunk, "model"); name != "" {
+		s.named = name
+	}
+	if len(choices) == 0 {
+		return
+	}
+	if r := choices[0]["finish_reason"]; r != nil {
+		s.reason = r
+	}
+	text, ok := inner(choices[0], "delta", "content").(string)
+	if !ok {
+		text, _ = choices[0]["text"].(string)
+	}
+	s.length += len(text)
+	if s.keep && s.text.Len() < maxEvent {
+		s.text.WriteString(text)
+	}
+}
+
+// close counts what the provider did not, and makes one answer of the chunks for logs.
+func (s *stream) close() {
+	if s.usage.completion == 0 {
+		s.usage.completion = int64(s.length+3) / 4
+	}
+	if !s.keep {
+		return
+	}
+	s.got = llm.Encode(llm.Object{
+		"choices": []any{llm.Object{
+			"finish_reason": s.reason, "index": 0, "logprobs": nil,
+			"message": llm.Object{"role": "assistant", "content": s.text.String()},
+		}},
+		"object": "chat.completion", "usage": tokens(s.usage.prompt, s.usage.completion),
+	})
+}

@@ -1,0 +1,81 @@
+package aiproxy
+
+import (
+	"math"
+	"strings"
+
+	"github.com/sekifuda/sekifuda/plugin"
+	"github.com/sekifuda/sekifuda/plugin/llm"
+)
+
+// usage counts tokens.
+type usage struct{ prompt, completion int64 }
+
+func (u *usage) add(prompt, completion int64) {
+	u.prompt += prompt
+	u.completion += completion
+}
+
+// estimate is Kong's guess at the tokens of a prompt: its words, or 1.8 times as many where no
+// count will come.
+func estimate(request llm.Object, stream bool) int64 {
+	words := 0
+	for _, m := range items(request["messages"]) {
+		words += len(strings.Fields(plain(m["content"])))
+	}
+	if prompt, ok := request["prompt"].(string); ok {
+		words += len(strings.Fields(prompt))
+	}
+	if stream {
+		return int64(math.Floor(float64(words)*1.8 + 0.5))
+	}
+	return int64(words)
+}
+
+// cost is that of a call by the configured prices of a million tokens; 0 without both.
+func (c *call) cost() float64 {
+	o := c.model.options
+	if o.InputCost == nil || o.OutputCost == nil {
+		return 0
+	}
+	return (float64(c.usage.prompt)*o.GetInputCost() + float64(c.usage.completion)*o.GetOutputCost()) / 1e6
+}
+
+// OnLog tells logs and metrics what the call was.
+func (f *filter) OnLog(x *plugin.Exchange) {
+	c, ok := x.Value(f).(*call)
+	if !ok || !f.statistics {
+		return
+	}
+	latency := x.Times.End.Sub(x.Times.Start)
+	if c.named == "" {
+		c.named = c.model.name
+	}
+	x.Model = plugin.ModelUse{
+		Provider: c.model.provider, Name: c.named, PromptTokens: c.usage.prompt, CompletionTokens: c.usage.completion,
+		Cost: c.cost(), Latency: latency,
+	}
+	llm.Log(x, f.meta(c, latency.Milliseconds()), "proxy", "meta")
+	perToken := 0.0
+	if c.usage.completion > 0 {
+		perToken = float64(latency.Milliseconds()) / float64(c.usage.completion)
+	}
+	spent := tokens(c.usage.prompt, c.usage.completion)
+	spent["time_per_token"], spent["cost"] = perToken, c.cost()
+	llm.Log(x, spent, "proxy", "usage")
+	if f.payloads {
+		llm.Log(x, llm.Object{"request": string(c.sent), "response": string(c.got)}, "proxy", "payload")
+	}
+}
+
+func (f *filter) meta(c *call, latencyMS int64) llm.Object {
+	m := llm.Object{
+		"plugin_id": f.pluginID, "provider_name": c.model.provider, "request_model": c.model.name,
+		"response_model": c.named, "llm_latency": latencyMS,
+	}
+	if o := c.model.options; c.model.provider == "azure" {
+		m["azure_instance_id"], m["azure_deployment_id"] = o.GetAzureInstance(), o.GetAzureDeploymentId()
+		m["azure_api_version"] = o.GetAzureApiVersion()
+	}
+	return m
+}
