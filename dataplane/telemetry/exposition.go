@@ -40,6 +40,7 @@ func (m *Metrics) Append(b []byte) []byte {
 	b = m.appendRequests(b)
 	b = m.appendBandwidth(b)
 	b = m.appendLatencies(b)
+	b = m.appendModels(b)
 	return m.appendHealth(b)
 }
 

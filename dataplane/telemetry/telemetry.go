@@ -52,6 +52,7 @@ type Metrics struct {
 	enabled atomic.Uint32
 	traffic series[trafficKey, traffic]
 	latency series[routeKey, latency]
+	models  series[modelKey, modelUse]
 	refused atomic.Uint64 // observations without a place
 }
 
@@ -67,7 +68,7 @@ func New(o Options) *Metrics {
 	if bound <= 0 {
 		bound = defaultSeries
 	}
-	m.traffic.bound, m.latency.bound = bound, bound
+	m.traffic.bound, m.latency.bound, m.models.bound = bound, bound, bound
 	return m
 }
 
@@ -89,6 +90,9 @@ func (m *Metrics) Observe(x *plugin.Exchange, set plugin.MetricSet) {
 	}
 	if set&plugin.LatencyMetrics != 0 {
 		m.observeLatency(x, route)
+	}
+	if set&plugin.AIMetrics != 0 && x.Model.Provider != "" {
+		m.observeModel(&x.Model)
 	}
 }
 

@@ -144,6 +144,35 @@ func TestAnAnswerOfTheGateHasNoUpstreamLatency(t *testing.T) {
 	}
 }
 
+func TestCallsToModels(t *testing.T) {
+	t.Parallel()
+	m := New(Options{})
+	x := exchange("r", "s")
+	m.Observe(x, plugin.AIMetrics)
+	for range 2 {
+		x.Model = plugin.ModelUse{Provider: "openai", Name: "gpt", PromptTokens: 3, CompletionTokens: 4, Cost: 0.5, Latency: 600 * time.Millisecond}
+		m.Observe(x, plugin.AIMetrics)
+	}
+	x.Model = plugin.ModelUse{Provider: "cohere", Name: "c"}
+	m.Observe(x, plugin.AIMetrics)
+	m.Observe(x, plugin.StatusMetrics)
+	const labels, end = `ai_provider="openai",ai_model="gpt",cache_status="",vector_db="",embeddings_provider="",embeddings_model=""`, `,workspace="default"`
+	check(t, scrape(t, m), map[string]int64{
+		"kong_ai_llm_requests_total{" + labels + end + "}":                                                                                                 2,
+		"kong_ai_llm_cost_total{" + labels + end + "}":                                                                                                     1,
+		"kong_ai_llm_tokens_total{" + labels + `,token_type="prompt_tokens"` + end + "}":                                                                   6,
+		"kong_ai_llm_tokens_total{" + labels + `,token_type="completion_tokens"` + end + "}":                                                               8,
+		"kong_ai_llm_tokens_total{" + labels + `,token_type="total_tokens"` + end + "}":                                                                    14,
+		"kong_ai_llm_provider_latency_ms_bucket{" + labels + end + `,le="500"}`:                                                                            0,
+		"kong_ai_llm_provider_latency_ms_bucket{" + labels + end + `,le="1000"}`:                                                                           2,
+		"kong_ai_llm_provider_latency_ms_sum{" + labels + end + "}":                                                                                        1200,
+		`kong_ai_llm_requests_total{ai_provider="cohere",ai_model="c",cache_status="",vector_db="",embeddings_provider="",embeddings_model=""` + end + "}": 1,
+	})
+	if text := string(m.Append(nil)); strings.Contains(text, `kong_ai_llm_tokens_total{ai_provider="cohere"`) {
+		t.Error("a model without tokens has a series of them")
+	}
+}
+
 func TestNodeSeriesAreAlwaysThere(t *testing.T) {
 	t.Parallel()
 	up := true

@@ -394,7 +394,7 @@ func TestStatistics(t *testing.T) {
 	answer(t, f, x, 200, `{"choices":[],"model":"m1-0613","usage":{"prompt_tokens":25,"completion_tokens":12}}`)
 	plugintest.Timed(x, time.Unix(1700000000, 0))
 	f.OnLog(x)
-	if u := x.Model; u.Provider != "openai" || u.Name != "m1-0613" || u.PromptTokens != 25 || u.CompletionTokens != 12 || u.Cost != 49 {
+	if u := x.Model; u.Provider != "openai" || u.Name != "m1" || u.PromptTokens != 25 || u.CompletionTokens != 12 || u.Cost != 49 {
 		t.Errorf("use = %+v", u)
 	}
 	sameJSON(t, "log", string(x.LogFields()[0].JSON), `{"proxy":{

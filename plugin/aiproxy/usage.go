@@ -52,7 +52,7 @@ func (f *filter) OnLog(x *plugin.Exchange) {
 		c.named = c.model.name
 	}
 	x.Model = plugin.ModelUse{
-		Provider: c.model.provider, Name: c.named, PromptTokens: c.usage.prompt, CompletionTokens: c.usage.completion,
+		Provider: c.model.provider, Name: c.model.name, PromptTokens: c.usage.prompt, CompletionTokens: c.usage.completion,
 		Cost: c.cost(), Latency: latency,
 	}
 	llm.Log(x, f.meta(c, latency.Milliseconds()), "proxy", "meta")
