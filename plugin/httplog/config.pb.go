@@ -7,6 +7,7 @@
 package httplog
 
 import (
+	outbox "github.com/sekifuda/sekifuda/plugin/outbox"
 	_ "github.com/sekifuda/sekifuda/proto/sekifuda/options/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -44,7 +45,7 @@ type Config struct {
 	// Further headers of the requests.
 	Headers map[string]string `protobuf:"bytes,9,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// How entries wait.
-	Queue *Config_Queue `protobuf:"bytes,10,opt,name=queue,proto3" json:"queue,omitempty"`
+	Queue *outbox.Limits `protobuf:"bytes,10,opt,name=queue,proto3" json:"queue,omitempty"`
 	// Fields of the log and the Lua that yields their value.
 	CustomFieldsByLua map[string]string `protobuf:"bytes,11,rep,name=custom_fields_by_lua,json=customFieldsByLua,proto3" json:"custom_fields_by_lua,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields     protoimpl.UnknownFields
@@ -144,7 +145,7 @@ func (x *Config) GetHeaders() map[string]string {
 	return nil
 }
 
-func (x *Config) GetQueue() *Config_Queue {
+func (x *Config) GetQueue() *outbox.Limits {
 	if x != nil {
 		return x.Queue
 	}
@@ -158,120 +159,11 @@ func (x *Config) GetCustomFieldsByLua() map[string]string {
 	return nil
 }
 
-// Queue bounds the entries that wait to be sent.
-type Config_Queue struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Entries in one request.
-	MaxBatchSize *int64 `protobuf:"varint,1,opt,name=max_batch_size,json=maxBatchSize,proto3,oneof" json:"max_batch_size,omitempty"`
-	// Seconds that the first entry of a batch may wait.
-	MaxCoalescingDelay *float64 `protobuf:"fixed64,2,opt,name=max_coalescing_delay,json=maxCoalescingDelay,proto3,oneof" json:"max_coalescing_delay,omitempty"`
-	// Entries that may wait; the oldest are dropped.
-	MaxEntries *int64 `protobuf:"varint,3,opt,name=max_entries,json=maxEntries,proto3,oneof" json:"max_entries,omitempty"`
-	// Bytes that may wait; unset: no bound.
-	MaxBytes *int64 `protobuf:"varint,4,opt,name=max_bytes,json=maxBytes,proto3,oneof" json:"max_bytes,omitempty"`
-	// Seconds until a batch is given up.
-	MaxRetryTime *float64 `protobuf:"fixed64,5,opt,name=max_retry_time,json=maxRetryTime,proto3,oneof" json:"max_retry_time,omitempty"`
-	// Seconds before the first retry; doubled each time.
-	InitialRetryDelay *float64 `protobuf:"fixed64,6,opt,name=initial_retry_delay,json=initialRetryDelay,proto3,oneof" json:"initial_retry_delay,omitempty"`
-	// Longest time between two retries, in seconds.
-	MaxRetryDelay *float64 `protobuf:"fixed64,7,opt,name=max_retry_delay,json=maxRetryDelay,proto3,oneof" json:"max_retry_delay,omitempty"`
-	// Batches under way at a time; -1: no bound.
-	ConcurrencyLimit *int64 `protobuf:"varint,8,opt,name=concurrency_limit,json=concurrencyLimit,proto3,oneof" json:"concurrency_limit,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
-}
-
-func (x *Config_Queue) Reset() {
-	*x = Config_Queue{}
-	mi := &file_httplog_config_proto_msgTypes[3]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Config_Queue) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Config_Queue) ProtoMessage() {}
-
-func (x *Config_Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_httplog_config_proto_msgTypes[3]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Config_Queue.ProtoReflect.Descriptor instead.
-func (*Config_Queue) Descriptor() ([]byte, []int) {
-	return file_httplog_config_proto_rawDescGZIP(), []int{0, 2}
-}
-
-func (x *Config_Queue) GetMaxBatchSize() int64 {
-	if x != nil && x.MaxBatchSize != nil {
-		return *x.MaxBatchSize
-	}
-	return 0
-}
-
-func (x *Config_Queue) GetMaxCoalescingDelay() float64 {
-	if x != nil && x.MaxCoalescingDelay != nil {
-		return *x.MaxCoalescingDelay
-	}
-	return 0
-}
-
-func (x *Config_Queue) GetMaxEntries() int64 {
-	if x != nil && x.MaxEntries != nil {
-		return *x.MaxEntries
-	}
-	return 0
-}
-
-func (x *Config_Queue) GetMaxBytes() int64 {
-	if x != nil && x.MaxBytes != nil {
-		return *x.MaxBytes
-	}
-	return 0
-}
-
-func (x *Config_Queue) GetMaxRetryTime() float64 {
-	if x != nil && x.MaxRetryTime != nil {
-		return *x.MaxRetryTime
-	}
-	return 0
-}
-
-func (x *Config_Queue) GetInitialRetryDelay() float64 {
-	if x != nil && x.InitialRetryDelay != nil {
-		return *x.InitialRetryDelay
-	}
-	return 0
-}
-
-func (x *Config_Queue) GetMaxRetryDelay() float64 {
-	if x != nil && x.MaxRetryDelay != nil {
-		return *x.MaxRetryDelay
-	}
-	return 0
-}
-
-func (x *Config_Queue) GetConcurrencyLimit() int64 {
-	if x != nil && x.ConcurrencyLimit != nil {
-		return *x.ConcurrencyLimit
-	}
-	return 0
-}
-
 var File_httplog_config_proto protoreflect.FileDescriptor
 
 const file_httplog_config_proto_rawDesc = "" +
 	"\n" +
-	"\x14httplog/config.proto\x12\x1asekifuda.plugin.httplog.v1\x1a!sekifuda/options/v1/options.proto\"\xfd\x12\n" +
+	"\x14httplog/config.proto\x12\x1asekifuda.plugin.httplog.v1\x1a\x12outbox/queue.proto\x1a!sekifuda/options/v1/options.proto\"\xae\r\n" +
 	"\x06Config\x12>\n" +
 	"\rhttp_endpoint\x18\x01 \x01(\tB\x14\xea\xe0\x18\x10\x10\x01R\f\xb2\x01\x03url\xb8\x01\x01\xc0\x01\x01H\x00R\fhttpEndpoint\x88\x01\x01\x12;\n" +
 	"\x06method\x18\x02 \x01(\tB\x1e\xea\xe0\x18\x1a\x1a\x04POSTR\x12*\x04POST*\x03PUT*\x05PATCHH\x01R\x06method\x88\x01\x01\x12s\n" +
@@ -289,35 +181,16 @@ const file_httplog_config_proto_rawDesc = "" +
 	"\aheaders\x18\t \x03(\v2/.sekifuda.plugin.httplog.v1.Config.HeadersEntryB\x8d\x02\xea\xe0\x18\x88\x02b\x80\x02z2\n" +
 	"\x12^[Hh][Oo][Ss][Tt]$\x12\x1ccannot contain 'Host' headerzb\n" +
 	"8^[Cc][Oo][Nn][Tt][Ee][Nn][Tt]%-[Ll][Ee][nn][Gg][Tt][Hh]$\x12&cannot contain 'Content-Length' headerzX\n" +
-	"0^[Cc][Oo][Nn][Tt][Ee][Nn][Tt]%-[Tt][Yy][Pp][Ee]$\x12$cannot contain 'Content-Type' header\xb2\x01\vheader_namej\x03\xc0\x01\x01R\aheaders\x12F\n" +
+	"0^[Cc][Oo][Nn][Tt][Ee][Nn][Tt]%-[Tt][Yy][Pp][Ee]$\x12$cannot contain 'Content-Type' header\xb2\x01\vheader_namej\x03\xc0\x01\x01R\aheaders\x12?\n" +
 	"\x05queue\x18\n" +
-	" \x01(\v2(.sekifuda.plugin.httplog.v1.Config.QueueB\x06\xea\xe0\x18\x02\x10\x01R\x05queue\x12~\n" +
+	" \x01(\v2!.sekifuda.plugin.outbox.v1.LimitsB\x06\xea\xe0\x18\x02\x10\x01R\x05queue\x12~\n" +
 	"\x14custom_fields_by_lua\x18\v \x03(\v29.sekifuda.plugin.httplog.v1.Config.CustomFieldsByLuaEntryB\x12\xea\xe0\x18\x0eb\x02`\x01j\b`\x01\xb2\x01\x03luaR\x11customFieldsByLua\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aD\n" +
 	"\x16CustomFieldsByLuaEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a\xc5\x05\n" +
-	"\x05Queue\x12H\n" +
-	"\x0emax_batch_size\x18\x01 \x01(\x03B\x1d\xea\xe0\x18\x19\x1a\x011R\x14R\x12\t\x00\x00\x00\x00\x00\x00\xf0?\x11\x00\x00\x00\x00\x80\x84.AH\x00R\fmaxBatchSize\x88\x01\x01\x12K\n" +
-	"\x14max_coalescing_delay\x18\x02 \x01(\x01B\x14\xea\xe0\x18\x10\x1a\x011R\vR\t\x11\x00\x00\x00\x00\x00 \xac@H\x01R\x12maxCoalescingDelay\x88\x01\x01\x12G\n" +
-	"\vmax_entries\x18\x03 \x01(\x03B!\xea\xe0\x18\x1d\x1a\x0510000R\x14R\x12\t\x00\x00\x00\x00\x00\x00\xf0?\x11\x00\x00\x00\x00\x80\x84.AH\x02R\n" +
-	"maxEntries\x88\x01\x01\x12 \n" +
-	"\tmax_bytes\x18\x04 \x01(\x03H\x03R\bmaxBytes\x88\x01\x01\x123\n" +
-	"\x0emax_retry_time\x18\x05 \x01(\x01B\b\xea\xe0\x18\x04\x1a\x0260H\x04R\fmaxRetryTime\x88\x01\x01\x12U\n" +
-	"\x13initial_retry_delay\x18\x06 \x01(\x01B \xea\xe0\x18\x1c\x1a\x040.01R\x14R\x12\t\xfc\xa9\xf1\xd2MbP?\x11\x00\x00\x00\x00\x80\x84.AH\x05R\x11initialRetryDelay\x88\x01\x01\x12K\n" +
-	"\x0fmax_retry_delay\x18\a \x01(\x01B\x1e\xea\xe0\x18\x1a\x1a\x0260R\x14R\x12\t\xfc\xa9\xf1\xd2MbP?\x11\x00\x00\x00\x00\x80\x84.AH\x06R\rmaxRetryDelay\x88\x01\x01\x12B\n" +
-	"\x11concurrency_limit\x18\b \x01(\x03B\x10\xea\xe0\x18\f\x1a\x011R\a*\x02-1*\x011H\aR\x10concurrencyLimit\x88\x01\x01B\x11\n" +
-	"\x0f_max_batch_sizeB\x17\n" +
-	"\x15_max_coalescing_delayB\x0e\n" +
-	"\f_max_entriesB\f\n" +
-	"\n" +
-	"_max_bytesB\x11\n" +
-	"\x0f_max_retry_timeB\x16\n" +
-	"\x14_initial_retry_delayB\x12\n" +
-	"\x10_max_retry_delayB\x14\n" +
-	"\x12_concurrency_limit:y\xf2\xe0\x18g\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01:y\xf2\xe0\x18g\n" +
 	"\bhttp-log\x10\f\x1a\x053.9.1\"\x04grpc\"\x05grpcs\"\x04http\"\x05https\"\x03tcp\"\x03tls\"\x0ftls_passthrough\"\x03udp*\x04grpc*\x05grpcs*\x04http*\x05https\xfa\xe0\x18\n" +
 	"\x1a\bhttp_logB\x10\n" +
 	"\x0e_http_endpointB\t\n" +
@@ -343,16 +216,16 @@ func file_httplog_config_proto_rawDescGZIP() []byte {
 	return file_httplog_config_proto_rawDescData
 }
 
-var file_httplog_config_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_httplog_config_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_httplog_config_proto_goTypes = []any{
-	(*Config)(nil),       // 0: sekifuda.plugin.httplog.v1.Config
-	nil,                  // 1: sekifuda.plugin.httplog.v1.Config.HeadersEntry
-	nil,                  // 2: sekifuda.plugin.httplog.v1.Config.CustomFieldsByLuaEntry
-	(*Config_Queue)(nil), // 3: sekifuda.plugin.httplog.v1.Config.Queue
+	(*Config)(nil),        // 0: sekifuda.plugin.httplog.v1.Config
+	nil,                   // 1: sekifuda.plugin.httplog.v1.Config.HeadersEntry
+	nil,                   // 2: sekifuda.plugin.httplog.v1.Config.CustomFieldsByLuaEntry
+	(*outbox.Limits)(nil), // 3: sekifuda.plugin.outbox.v1.Limits
 }
 var file_httplog_config_proto_depIdxs = []int32{
 	1, // 0: sekifuda.plugin.httplog.v1.Config.headers:type_name -> sekifuda.plugin.httplog.v1.Config.HeadersEntry
-	3, // 1: sekifuda.plugin.httplog.v1.Config.queue:type_name -> sekifuda.plugin.httplog.v1.Config.Queue
+	3, // 1: sekifuda.plugin.httplog.v1.Config.queue:type_name -> sekifuda.plugin.outbox.v1.Limits
 	2, // 2: sekifuda.plugin.httplog.v1.Config.custom_fields_by_lua:type_name -> sekifuda.plugin.httplog.v1.Config.CustomFieldsByLuaEntry
 	3, // [3:3] is the sub-list for method output_type
 	3, // [3:3] is the sub-list for method input_type
@@ -367,14 +240,13 @@ func file_httplog_config_proto_init() {
 		return
 	}
 	file_httplog_config_proto_msgTypes[0].OneofWrappers = []any{}
-	file_httplog_config_proto_msgTypes[3].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_httplog_config_proto_rawDesc), len(file_httplog_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

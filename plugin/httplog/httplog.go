@@ -6,11 +6,11 @@ package httplog
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 
 	"github.com/sekifuda/sekifuda/plugin"
 	"github.com/sekifuda/sekifuda/plugin/logentry"
+	"github.com/sekifuda/sekifuda/plugin/outbox"
 )
 
 // Definition is inert; plugin.Load reads its options at start.
@@ -30,13 +30,15 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &filter{fields: fields, log: h.Logger(), queue: newQueue(s, t.send, h.Logger()), target: t}, nil
+	return &filter{
+		fields: fields, log: h.Logger(), queue: outbox.New(s, h.Logger().With("plugin", "http-log")), target: t,
+	}, nil
 }
 
 type filter struct {
 	fields *logentry.Fields
 	log    *slog.Logger
-	queue  *queue
+	queue  *outbox.Queue
 	target *target
 }
 
@@ -47,19 +49,12 @@ var (
 
 // OnLog queues the entry; the oldest gives way when the queue is full.
 func (f *filter) OnLog(x *plugin.Exchange) {
-	entry, err := f.fields.Append(nil, x)
-	if err != nil {
-		f.log.Warn("render log entry", "plugin", "http-log", "error", err)
-	}
-	f.queue.add(entry)
+	f.queue.Add(func(b []byte) []byte { return f.fields.AppendLogged(b, x, f.log) })
 }
 
-// Run sends what is queued until ctx ends, and then what is left, for drainFor at most.
+// Run sends what is queued until ctx ends, and then what is left.
 func (f *filter) Run(ctx context.Context) error {
 	defer f.target.client.CloseIdleConnections()
-	if lost := f.queue.run(ctx); lost > 0 {
-		f.log.Error("log entries are lost", "plugin", "http-log", "entries", lost)
-		return errors.New("log entries could not be sent before the end")
-	}
+	f.queue.Run(ctx, f.target.send)
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sekifuda/sekifuda/plugin"
+	"github.com/sekifuda/sekifuda/plugin/outbox"
 	"github.com/sekifuda/sekifuda/plugin/plugintest"
 )
 
@@ -128,7 +128,7 @@ func TestSendsOneObject(t *testing.T) {
 func TestBatchesAreArraysInOrder(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	f, stop := serve(t, &Config{HttpEndpoint: &s.URL, Queue: &Config_Queue{MaxBatchSize: proto.Int64(3), MaxCoalescingDelay: proto.Float64(3600)}}, plugintest.NewHost())
+	f, stop := serve(t, &Config{HttpEndpoint: &s.URL, Queue: &outbox.Limits{MaxBatchSize: proto.Int64(3), MaxCoalescingDelay: proto.Float64(3600)}}, plugintest.NewHost())
 	for i := range 7 {
 		log(f, fmt.Sprint("/", i))
 	}
@@ -145,7 +145,7 @@ func TestBatchesAreArraysInOrder(t *testing.T) {
 func TestAPartialBatchIsSentInTime(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	f, _ := serve(t, &Config{HttpEndpoint: &s.URL, Queue: &Config_Queue{MaxBatchSize: proto.Int64(100), MaxCoalescingDelay: proto.Float64(0.02)}}, plugintest.NewHost())
+	f, _ := serve(t, &Config{HttpEndpoint: &s.URL, Queue: &outbox.Limits{MaxBatchSize: proto.Int64(100), MaxCoalescingDelay: proto.Float64(0.02)}}, plugintest.NewHost())
 	log(f, "/one")
 	until(t, "the entry arrives", func() bool { got, _ := s.requests(); return len(got) == 1 })
 }
@@ -175,9 +175,9 @@ func TestABatchIsGivenUpAfterItsTime(t *testing.T) {
 	t.Parallel()
 	s := newSink(t, 500, 500, 500, 500, 500, 500, 500, 500, 500, 500)
 	h := plugintest.NewHost()
-	f, _ := serve(t, &Config{HttpEndpoint: &s.URL, Queue: &Config_Queue{MaxRetryTime: proto.Float64(0.02), InitialRetryDelay: proto.Float64(0.005)}}, h)
+	f, _ := serve(t, &Config{HttpEndpoint: &s.URL, Queue: &outbox.Limits{MaxRetryTime: proto.Float64(0.02), InitialRetryDelay: proto.Float64(0.005)}}, h)
 	log(f, "/one")
-	until(t, "the loss is logged", func() bool { return strings.Contains(h.Logged(), "log entries could not be sent") })
+	until(t, "the loss is logged", func() bool { return strings.Contains(h.Logged(), "entries are lost until the server can be reached") })
 	if got, _ := s.requests(); len(got) < 2 || len(got) > 4 {
 		t.Errorf("%d tries in 20 ms from 5 ms on, want 2 to 4", len(got))
 	}
@@ -185,7 +185,7 @@ func TestABatchIsGivenUpAfterItsTime(t *testing.T) {
 
 func TestTheOldestGiveWay(t *testing.T) {
 	t.Parallel()
-	for _, q := range []*Config_Queue{{MaxEntries: proto.Int64(2)}, {MaxBytes: proto.Int64(900)}} {
+	for _, q := range []*outbox.Limits{{MaxEntries: proto.Int64(2)}, {MaxBytes: proto.Int64(900)}} {
 		s := newSink(t)
 		h := plugintest.NewHost()
 		built, err := New(&Config{HttpEndpoint: &s.URL, Queue: q}, h)
@@ -196,18 +196,15 @@ func TestTheOldestGiveWay(t *testing.T) {
 		for i := range 10 {
 			log(f, fmt.Sprint("/", i))
 		}
-		n := f.queue.len()
-		if n < 1 || n > 2 || !strings.Contains(h.Logged(), "queue is full") {
-			t.Errorf("%v: %d entries wait, want at most 2 and a word of it", q, n)
-		}
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		if err := f.Run(ctx); err != nil {
 			t.Fatal(err)
 		}
 		_, bodies := s.requests()
-		if last := uris(t, bodies[len(bodies)-1])[0]; len(bodies) != n || last != "/9" {
-			t.Errorf("%v: sent %d, the last %s, want %d up to /9", q, len(bodies), last, n)
+		n := len(bodies)
+		if last := uris(t, bodies[n-1])[0]; n > 2 || last != "/9" {
+			t.Errorf("%v: sent %d, the last %s, want at most 2 up to /9", q, n, last)
 		}
 		if !strings.Contains(h.Logged(), fmt.Sprintf("entries=%d", 10-n)) {
 			t.Errorf("log = %q, want how many were dropped", h.Logged())
@@ -215,73 +212,14 @@ func TestTheOldestGiveWay(t *testing.T) {
 	}
 }
 
-func TestRunEndsThoughTheServerDoesNotAnswer(t *testing.T) {
+func TestOlderSpellingsOfTheQueue(t *testing.T) {
 	t.Parallel()
-	started := make(chan struct{}, 1)
-	never := func(ctx context.Context, _ [][]byte) error {
-		select {
-		case started <- struct{}{}:
-		default:
-		}
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	q := newQueue(settings{batch: 1, entries: 10, retryFor: time.Hour, firstDelay: time.Hour, maxDelay: time.Hour, senders: 1}, never, slog.New(slog.DiscardHandler))
-	for range 5 {
-		q.add([]byte("{}"))
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan int)
-	go func() { done <- q.run(ctx) }()
-	<-started
-	cancel()
-	select {
-	case lost := <-done:
-		if lost != 4 {
-			t.Errorf("lost %d, want the four that were not under way", lost)
-		}
-	case <-time.After(4 * drainFor):
-		t.Fatal("run does not end")
-	}
-}
-
-func TestWithoutALimitBatchesGoTogether(t *testing.T) {
-	t.Parallel()
-	const n = 8
-	var all sync.WaitGroup
-	all.Add(n)
-	together := func(context.Context, [][]byte) error {
-		all.Done()
-		all.Wait() // each waits for all: one at a time would never end
-		return nil
-	}
-	q := newQueue(settings{batch: 1, entries: 10, senders: manySenders, retryFor: time.Second, firstDelay: time.Second, maxDelay: time.Second}, together, slog.New(slog.DiscardHandler))
-	for range n {
-		q.add([]byte("{}"))
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan int)
-	go func() { done <- q.run(ctx) }()
-	all.Wait()
-	cancel()
-	if lost := <-done; lost != 0 {
-		t.Errorf("lost %d", lost)
-	}
-}
-
-func TestSettings(t *testing.T) {
-	t.Parallel()
-	s, err := settingsOf(&Config{})
-	want := settings{batch: 1, coalesce: time.Second, entries: 10000, retryFor: time.Minute, firstDelay: 10 * time.Millisecond, maxDelay: time.Minute, senders: 1}
-	if err != nil || s != want {
-		t.Errorf("defaults = %+v, %v, want %+v", s, err, want)
-	}
-	s, _ = settingsOf(&Config{QueueSize: proto.Int64(5), FlushTimeout: proto.Float64(3), Queue: &Config_Queue{MaxBatchSize: proto.Int64(9), ConcurrencyLimit: proto.Int64(-1)}})
-	if s.batch != 5 || s.coalesce != 3*time.Second || s.senders != manySenders {
+	s, _ := settingsOf(&Config{QueueSize: proto.Int64(5), FlushTimeout: proto.Float64(3), Queue: &outbox.Limits{MaxBatchSize: proto.Int64(9)}})
+	if s.Batch != 5 || s.Coalesce != 3*time.Second {
 		t.Errorf("deprecated fields = %+v", s)
 	}
-	s, _ = settingsOf(&Config{QueueSize: proto.Int64(1), FlushTimeout: proto.Float64(2), Queue: &Config_Queue{MaxBatchSize: proto.Int64(9), MaxCoalescingDelay: proto.Float64(4)}})
-	if s.batch != 9 || s.coalesce != 4*time.Second {
+	s, _ = settingsOf(&Config{QueueSize: proto.Int64(1), FlushTimeout: proto.Float64(2), Queue: &outbox.Limits{MaxBatchSize: proto.Int64(9), MaxCoalescingDelay: proto.Float64(4)}})
+	if s.Batch != 9 || s.Coalesce != 4*time.Second {
 		t.Errorf("deprecated fields at their old defaults = %+v", s)
 	}
 }
@@ -295,7 +233,7 @@ func TestNewRefusesWhatCannotBe(t *testing.T) {
 		"could not parse url":           {HttpEndpoint: proto.String("http://h.test:x")},
 		"neither http nor https":        {HttpEndpoint: proto.String("ftp://h.test")},
 		"specifying both":               {HttpEndpoint: proto.String("http://u:p@h.test"), Headers: map[string]string{"Authorization": "x"}},
-		"config.queue.max_batch_size":   {HttpEndpoint: proto.String(good), Queue: &Config_Queue{MaxBatchSize: proto.Int64(0)}},
+		"config.queue.max_batch_size":   {HttpEndpoint: proto.String(good), Queue: &outbox.Limits{MaxBatchSize: proto.Int64(0)}},
 		"config.custom_fields_by_lua.x": {HttpEndpoint: proto.String(good), CustomFieldsByLua: map[string]string{"x": "boom"}},
 	} {
 		if _, err := New(c, plugintest.NewHost()); err == nil || !strings.Contains(err.Error(), want) {

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/sekifuda/sekifuda/plugin/outbox"
 )
 
 // Kong's defaults, for a config that did not go through the schema.
@@ -68,7 +70,7 @@ func newTarget(c *Config) (*target, error) {
 	// Kong 3.9.1 sends neither the query nor the fragment.
 	t.url = (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
 	s, err := settingsOf(c)
-	t.array = s.batch > 1
+	t.array = s.Batch > 1
 	t.client = newClient(milliseconds(c.Keepalive, defaultKeepaliveMS))
 	return t, err
 }
@@ -88,7 +90,7 @@ func newClient(keepalive time.Duration) *http.Client {
 			TLSClientConfig:     &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // Kong 3.9.1 does not verify either
 			IdleConnTimeout:     keepalive,
 			MaxIdleConnsPerHost: 2,
-			MaxConnsPerHost:     manySenders,
+			MaxConnsPerHost:     outbox.ManySenders,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

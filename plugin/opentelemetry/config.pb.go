@@ -7,6 +7,7 @@
 package opentelemetry
 
 import (
+	outbox "github.com/sekifuda/sekifuda/plugin/outbox"
 	_ "github.com/sekifuda/sekifuda/proto/sekifuda/options/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -34,7 +35,7 @@ type Config struct {
 	// Attributes of this service.
 	ResourceAttributes map[string]string `protobuf:"bytes,4,rep,name=resource_attributes,json=resourceAttributes,proto3" json:"resource_attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// How spans are gathered and sent.
-	Queue *Config_Queue `protobuf:"bytes,5,opt,name=queue,proto3" json:"queue,omitempty"`
+	Queue *outbox.Limits `protobuf:"bytes,5,opt,name=queue,proto3" json:"queue,omitempty"`
 	// Spans in a post; see queue.max_batch_size.
 	BatchSpanCount *int64 `protobuf:"varint,6,opt,name=batch_span_count,json=batchSpanCount,proto3,oneof" json:"batch_span_count,omitempty"`
 	// Seconds before a post; see queue.max_coalescing_delay.
@@ -115,7 +116,7 @@ func (x *Config) GetResourceAttributes() map[string]string {
 	return nil
 }
 
-func (x *Config) GetQueue() *Config_Queue {
+func (x *Config) GetQueue() *outbox.Limits {
 	if x != nil {
 		return x.Queue
 	}
@@ -185,115 +186,6 @@ func (x *Config) GetPropagation() *Config_Propagation {
 	return nil
 }
 
-// Queue says how spans are gathered and sent.
-type Config_Queue struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Spans in a post.
-	MaxBatchSize *int64 `protobuf:"varint,1,opt,name=max_batch_size,json=maxBatchSize,proto3,oneof" json:"max_batch_size,omitempty"`
-	// Seconds before a post that is not full.
-	MaxCoalescingDelay *float64 `protobuf:"fixed64,2,opt,name=max_coalescing_delay,json=maxCoalescingDelay,proto3,oneof" json:"max_coalescing_delay,omitempty"`
-	// Spans that may wait; the oldest are dropped.
-	MaxEntries *int64 `protobuf:"varint,3,opt,name=max_entries,json=maxEntries,proto3,oneof" json:"max_entries,omitempty"`
-	// Bytes that may wait.
-	MaxBytes *int64 `protobuf:"varint,4,opt,name=max_bytes,json=maxBytes,proto3,oneof" json:"max_bytes,omitempty"`
-	// Seconds after which a post is given up.
-	MaxRetryTime *float64 `protobuf:"fixed64,5,opt,name=max_retry_time,json=maxRetryTime,proto3,oneof" json:"max_retry_time,omitempty"`
-	// Seconds before the first retry; they double.
-	InitialRetryDelay *float64 `protobuf:"fixed64,6,opt,name=initial_retry_delay,json=initialRetryDelay,proto3,oneof" json:"initial_retry_delay,omitempty"`
-	// Seconds between retries at most.
-	MaxRetryDelay *float64 `protobuf:"fixed64,7,opt,name=max_retry_delay,json=maxRetryDelay,proto3,oneof" json:"max_retry_delay,omitempty"`
-	// Posts at a time; -1: any number.
-	ConcurrencyLimit *int64 `protobuf:"varint,8,opt,name=concurrency_limit,json=concurrencyLimit,proto3,oneof" json:"concurrency_limit,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
-}
-
-func (x *Config_Queue) Reset() {
-	*x = Config_Queue{}
-	mi := &file_opentelemetry_config_proto_msgTypes[3]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Config_Queue) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Config_Queue) ProtoMessage() {}
-
-func (x *Config_Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_opentelemetry_config_proto_msgTypes[3]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Config_Queue.ProtoReflect.Descriptor instead.
-func (*Config_Queue) Descriptor() ([]byte, []int) {
-	return file_opentelemetry_config_proto_rawDescGZIP(), []int{0, 2}
-}
-
-func (x *Config_Queue) GetMaxBatchSize() int64 {
-	if x != nil && x.MaxBatchSize != nil {
-		return *x.MaxBatchSize
-	}
-	return 0
-}
-
-func (x *Config_Queue) GetMaxCoalescingDelay() float64 {
-	if x != nil && x.MaxCoalescingDelay != nil {
-		return *x.MaxCoalescingDelay
-	}
-	return 0
-}
-
-func (x *Config_Queue) GetMaxEntries() int64 {
-	if x != nil && x.MaxEntries != nil {
-		return *x.MaxEntries
-	}
-	return 0
-}
-
-func (x *Config_Queue) GetMaxBytes() int64 {
-	if x != nil && x.MaxBytes != nil {
-		return *x.MaxBytes
-	}
-	return 0
-}
-
-func (x *Config_Queue) GetMaxRetryTime() float64 {
-	if x != nil && x.MaxRetryTime != nil {
-		return *x.MaxRetryTime
-	}
-	return 0
-}
-
-func (x *Config_Queue) GetInitialRetryDelay() float64 {
-	if x != nil && x.InitialRetryDelay != nil {
-		return *x.InitialRetryDelay
-	}
-	return 0
-}
-
-func (x *Config_Queue) GetMaxRetryDelay() float64 {
-	if x != nil && x.MaxRetryDelay != nil {
-		return *x.MaxRetryDelay
-	}
-	return 0
-}
-
-func (x *Config_Queue) GetConcurrencyLimit() int64 {
-	if x != nil && x.ConcurrencyLimit != nil {
-		return *x.ConcurrencyLimit
-	}
-	return 0
-}
-
 // Propagation says which trace headers are read, taken out and written.
 type Config_Propagation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -311,7 +203,7 @@ type Config_Propagation struct {
 
 func (x *Config_Propagation) Reset() {
 	*x = Config_Propagation{}
-	mi := &file_opentelemetry_config_proto_msgTypes[4]
+	mi := &file_opentelemetry_config_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -323,7 +215,7 @@ func (x *Config_Propagation) String() string {
 func (*Config_Propagation) ProtoMessage() {}
 
 func (x *Config_Propagation) ProtoReflect() protoreflect.Message {
-	mi := &file_opentelemetry_config_proto_msgTypes[4]
+	mi := &file_opentelemetry_config_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -336,7 +228,7 @@ func (x *Config_Propagation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Config_Propagation.ProtoReflect.Descriptor instead.
 func (*Config_Propagation) Descriptor() ([]byte, []int) {
-	return file_opentelemetry_config_proto_rawDescGZIP(), []int{0, 3}
+	return file_opentelemetry_config_proto_rawDescGZIP(), []int{0, 2}
 }
 
 func (x *Config_Propagation) GetExtract() []string {
@@ -371,14 +263,14 @@ var File_opentelemetry_config_proto protoreflect.FileDescriptor
 
 const file_opentelemetry_config_proto_rawDesc = "" +
 	"\n" +
-	"\x1aopentelemetry/config.proto\x12 sekifuda.plugin.opentelemetry.v1\x1a!sekifuda/options/v1/options.proto\"\xfa\x18\n" +
+	"\x1aopentelemetry/config.proto\x12 sekifuda.plugin.opentelemetry.v1\x1a\x12outbox/queue.proto\x1a!sekifuda/options/v1/options.proto\"\xa5\x13\n" +
 	"\x06Config\x12=\n" +
 	"\x0ftraces_endpoint\x18\x01 \x01(\tB\x0f\xea\xe0\x18\vR\t\xb2\x01\x03url\xc0\x01\x01H\x00R\x0etracesEndpoint\x88\x01\x01\x129\n" +
 	"\rlogs_endpoint\x18\x02 \x01(\tB\x0f\xea\xe0\x18\vR\t\xb2\x01\x03url\xc0\x01\x01H\x01R\flogsEndpoint\x88\x01\x01\x12j\n" +
 	"\aheaders\x18\x03 \x03(\v25.sekifuda.plugin.opentelemetry.v1.Config.HeadersEntryB\x19\xea\xe0\x18\x15b\x0e\xb2\x01\vheader_namej\x03\xc0\x01\x01R\aheaders\x12\x81\x01\n" +
 	"\x13resource_attributes\x18\x04 \x03(\v2@.sekifuda.plugin.opentelemetry.v1.Config.ResourceAttributesEntryB\x0e\xea\xe0\x18\n" +
-	"b\x03\xc8\x01\x01j\x03\xc8\x01\x01R\x12resourceAttributes\x12d\n" +
-	"\x05queue\x18\x05 \x01(\v2..sekifuda.plugin.opentelemetry.v1.Config.QueueB\x1e\xea\xe0\x18\x1a\x10\x01\x1a\x16{\"max_batch_size\":200}R\x05queue\x12\xa5\x01\n" +
+	"b\x03\xc8\x01\x01j\x03\xc8\x01\x01R\x12resourceAttributes\x12W\n" +
+	"\x05queue\x18\x05 \x01(\v2!.sekifuda.plugin.outbox.v1.LimitsB\x1e\xea\xe0\x18\x1a\x10\x01\x1a\x16{\"max_batch_size\":200}R\x05queue\x12\xa5\x01\n" +
 	"\x10batch_span_count\x18\x06 \x01(\x03Bv\xea\xe0\x18rzp\n" +
 	"dopentelemetry: config.batch_span_count is deprecated, please use config.queue.max_batch_size instead\x12\x034.0\x1a\x03200H\x02R\x0ebatchSpanCount\x88\x01\x01\x12\xac\x01\n" +
 	"\x11batch_flush_delay\x18\a \x01(\x03B{\xea\xe0\x18wzu\n" +
@@ -399,26 +291,7 @@ const file_opentelemetry_config_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aE\n" +
 	"\x17ResourceAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a\xc5\x05\n" +
-	"\x05Queue\x12H\n" +
-	"\x0emax_batch_size\x18\x01 \x01(\x03B\x1d\xea\xe0\x18\x19\x1a\x011R\x14R\x12\t\x00\x00\x00\x00\x00\x00\xf0?\x11\x00\x00\x00\x00\x80\x84.AH\x00R\fmaxBatchSize\x88\x01\x01\x12K\n" +
-	"\x14max_coalescing_delay\x18\x02 \x01(\x01B\x14\xea\xe0\x18\x10\x1a\x011R\vR\t\x11\x00\x00\x00\x00\x00 \xac@H\x01R\x12maxCoalescingDelay\x88\x01\x01\x12G\n" +
-	"\vmax_entries\x18\x03 \x01(\x03B!\xea\xe0\x18\x1d\x1a\x0510000R\x14R\x12\t\x00\x00\x00\x00\x00\x00\xf0?\x11\x00\x00\x00\x00\x80\x84.AH\x02R\n" +
-	"maxEntries\x88\x01\x01\x12 \n" +
-	"\tmax_bytes\x18\x04 \x01(\x03H\x03R\bmaxBytes\x88\x01\x01\x123\n" +
-	"\x0emax_retry_time\x18\x05 \x01(\x01B\b\xea\xe0\x18\x04\x1a\x0260H\x04R\fmaxRetryTime\x88\x01\x01\x12U\n" +
-	"\x13initial_retry_delay\x18\x06 \x01(\x01B \xea\xe0\x18\x1c\x1a\x040.01R\x14R\x12\t\xfc\xa9\xf1\xd2MbP?\x11\x00\x00\x00\x00\x80\x84.AH\x05R\x11initialRetryDelay\x88\x01\x01\x12K\n" +
-	"\x0fmax_retry_delay\x18\a \x01(\x01B\x1e\xea\xe0\x18\x1a\x1a\x0260R\x14R\x12\t\xfc\xa9\xf1\xd2MbP?\x11\x00\x00\x00\x00\x80\x84.AH\x06R\rmaxRetryDelay\x88\x01\x01\x12B\n" +
-	"\x11concurrency_limit\x18\b \x01(\x03B\x10\xea\xe0\x18\f\x1a\x011R\a*\x02-1*\x011H\aR\x10concurrencyLimit\x88\x01\x01B\x11\n" +
-	"\x0f_max_batch_sizeB\x17\n" +
-	"\x15_max_coalescing_delayB\x0e\n" +
-	"\f_max_entriesB\f\n" +
-	"\n" +
-	"_max_bytesB\x11\n" +
-	"\x0f_max_retry_timeB\x16\n" +
-	"\x14_initial_retry_delayB\x12\n" +
-	"\x10_max_retry_delayB\x14\n" +
-	"\x12_concurrency_limit\x1a\xdc\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a\xdc\x02\n" +
 	"\vPropagation\x12H\n" +
 	"\aextract\x18\x01 \x03(\tB.\xea\xe0\x18*Z(*\x03gcp*\x06jaeger*\x03aws*\x02ot*\x03w3c*\adatadog*\x02b3R\aextract\x12*\n" +
 	"\x05clear\x18\x02 \x03(\tB\x14\xea\xe0\x18\x10Z\x0e\xb2\x01\vheader_nameR\x05clear\x12[\n" +
@@ -455,19 +328,19 @@ func file_opentelemetry_config_proto_rawDescGZIP() []byte {
 	return file_opentelemetry_config_proto_rawDescData
 }
 
-var file_opentelemetry_config_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_opentelemetry_config_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_opentelemetry_config_proto_goTypes = []any{
 	(*Config)(nil),             // 0: sekifuda.plugin.opentelemetry.v1.Config
 	nil,                        // 1: sekifuda.plugin.opentelemetry.v1.Config.HeadersEntry
 	nil,                        // 2: sekifuda.plugin.opentelemetry.v1.Config.ResourceAttributesEntry
-	(*Config_Queue)(nil),       // 3: sekifuda.plugin.opentelemetry.v1.Config.Queue
-	(*Config_Propagation)(nil), // 4: sekifuda.plugin.opentelemetry.v1.Config.Propagation
+	(*Config_Propagation)(nil), // 3: sekifuda.plugin.opentelemetry.v1.Config.Propagation
+	(*outbox.Limits)(nil),      // 4: sekifuda.plugin.outbox.v1.Limits
 }
 var file_opentelemetry_config_proto_depIdxs = []int32{
 	1, // 0: sekifuda.plugin.opentelemetry.v1.Config.headers:type_name -> sekifuda.plugin.opentelemetry.v1.Config.HeadersEntry
 	2, // 1: sekifuda.plugin.opentelemetry.v1.Config.resource_attributes:type_name -> sekifuda.plugin.opentelemetry.v1.Config.ResourceAttributesEntry
-	3, // 2: sekifuda.plugin.opentelemetry.v1.Config.queue:type_name -> sekifuda.plugin.opentelemetry.v1.Config.Queue
-	4, // 3: sekifuda.plugin.opentelemetry.v1.Config.propagation:type_name -> sekifuda.plugin.opentelemetry.v1.Config.Propagation
+	4, // 2: sekifuda.plugin.opentelemetry.v1.Config.queue:type_name -> sekifuda.plugin.outbox.v1.Limits
+	3, // 3: sekifuda.plugin.opentelemetry.v1.Config.propagation:type_name -> sekifuda.plugin.opentelemetry.v1.Config.Propagation
 	4, // [4:4] is the sub-list for method output_type
 	4, // [4:4] is the sub-list for method input_type
 	4, // [4:4] is the sub-list for extension type_name
@@ -482,14 +355,13 @@ func file_opentelemetry_config_proto_init() {
 	}
 	file_opentelemetry_config_proto_msgTypes[0].OneofWrappers = []any{}
 	file_opentelemetry_config_proto_msgTypes[3].OneofWrappers = []any{}
-	file_opentelemetry_config_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_opentelemetry_config_proto_rawDesc), len(file_opentelemetry_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

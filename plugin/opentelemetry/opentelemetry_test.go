@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sekifuda/sekifuda/plugin"
+	"github.com/sekifuda/sekifuda/plugin/outbox"
 	"github.com/sekifuda/sekifuda/plugin/plugintest"
 )
 
@@ -265,7 +266,7 @@ func TestNewRefuses(t *testing.T) {
 		"config.propagation.extract":        {TracesEndpoint: endpoint, Propagation: &Config_Propagation{Extract: []string{"x"}}},
 		"config.propagation.inject":         {TracesEndpoint: endpoint, Propagation: &Config_Propagation{Inject: []string{"x"}}},
 		"config.propagation.default_format": {TracesEndpoint: endpoint, Propagation: &Config_Propagation{DefaultFormat: proto.String("x")}},
-		"config.queue":                      {TracesEndpoint: endpoint, Queue: &Config_Queue{MaxEntries: proto.Int64(0)}},
+		"config.queue":                      {TracesEndpoint: endpoint, Queue: &outbox.Limits{MaxEntries: proto.Int64(0)}},
 	} {
 		if _, err := New(c, plugintest.NewHost()); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("New(%v) = %v, want a complaint of %s", c, err, want)

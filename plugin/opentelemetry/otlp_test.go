@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sekifuda/sekifuda/plugin"
+	"github.com/sekifuda/sekifuda/plugin/outbox"
 	"github.com/sekifuda/sekifuda/plugin/plugintest"
 )
 
@@ -198,7 +199,7 @@ func TestPostsThatFailAreTriedAgain(t *testing.T) {
 	c := newCollector(t, 2)
 	f := build(t, &Config{
 		TracesEndpoint: &c.URL, SamplingRate: proto.Float64(1),
-		Queue: &Config_Queue{MaxCoalescingDelay: proto.Float64(0), InitialRetryDelay: proto.Float64(0.001)},
+		Queue: &outbox.Limits{MaxCoalescingDelay: proto.Float64(0), InitialRetryDelay: proto.Float64(0.001)},
 	})
 	defer run(t, f)()
 	x := plugintest.Request{}.Exchange()

@@ -59,41 +59,17 @@ func milliseconds(n *int64, other int64) time.Duration {
 
 // settings reads config.queue. The deprecated flat fields count when they are said.
 func settings(c *Config) (outbox.Settings, error) {
-	q := c.GetQueue()
-	if q == nil {
-		q = &Config_Queue{}
-	}
-	s := outbox.Settings{
-		Entries: outbox.DefaultEntries, Bytes: outbox.DefaultBytes, Batch: 200,
-		Coalesce: seconds(q.MaxCoalescingDelay, 1), RetryFor: seconds(q.MaxRetryTime, 60),
-		FirstDelay: seconds(q.InitialRetryDelay, 0.01), MaxDelay: seconds(q.MaxRetryDelay, 60),
-	}
-	if q.MaxBatchSize != nil {
-		s.Batch = int(q.GetMaxBatchSize())
-	}
-	if q.MaxEntries != nil {
-		s.Entries = int(q.GetMaxEntries())
-	}
-	if q.MaxBytes != nil {
-		s.Bytes = q.GetMaxBytes()
+	s, err := outbox.Read(c.GetQueue(), 200)
+	if s.Bytes == 0 {
+		s.Bytes = outbox.DefaultBytes
 	}
 	if c.BatchSpanCount != nil {
-		s.Batch = int(c.GetBatchSpanCount())
+		s.Batch = max(int(c.GetBatchSpanCount()), 1)
 	}
 	if c.BatchFlushDelay != nil {
 		s.Coalesce = time.Duration(c.GetBatchFlushDelay()) * time.Second
 	}
-	if s.Batch < 1 || s.Entries < 1 || s.FirstDelay <= 0 || s.MaxDelay <= 0 {
-		return s, errors.New("config.queue: value is out of range")
-	}
-	return s, nil
-}
-
-func seconds(n *float64, other float64) time.Duration {
-	if n != nil {
-		other = *n
-	}
-	return time.Duration(other * float64(time.Second))
+	return s, err
 }
 
 // post sends a batch of encoded spans once.

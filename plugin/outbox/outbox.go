@@ -16,9 +16,10 @@ import (
 // Settings are the bounds of a queue and the pace of its loop.
 type Settings struct {
 	Entries  int           // that wait at most; at least 1
-	Bytes    int64         // that wait at most
+	Bytes    int64         // that wait at most; 0: no bound
 	Batch    int           // entries that are sent together; at least 1
 	Coalesce time.Duration // how long the first of a batch waits for others
+	Senders  int           // batches under way at a time; 0: one
 	// RetryFor is how long a batch is tried, from its first try on; 0: once. Delays between
 	// tries begin with FirstDelay and double up to MaxDelay.
 	RetryFor, FirstDelay, MaxDelay time.Duration
@@ -42,9 +43,8 @@ type Queue struct {
 	mu      sync.Mutex
 	waiting [][]byte
 	bytes   int64
-	dropped int // since the last batch was sent
-
-	failing bool // of Run alone: the last batch could not be sent
+	dropped int  // since the last batch was sent
+	failing bool // the last batch could not be sent
 }
 
 // New returns an empty queue. log names the plugin.
@@ -55,8 +55,8 @@ func New(s Settings, log *slog.Logger) *Queue {
 // scratch is where entries are made, so that each takes no more memory than it has bytes.
 var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
-// Add queues what render appends. It never waits: while the queue is full, what is new is
-// dropped, and counted.
+// Add queues what render appends. It never waits: in a full queue the oldest make room, and
+// are counted.
 func (q *Queue) Add(render func(b []byte) []byte) {
 	b := scratch.Get().(*[]byte)
 	*b = render((*b)[:0])
@@ -65,11 +65,13 @@ func (q *Queue) Add(render func(b []byte) []byte) {
 		scratch.Put(b) // a rare large one is not kept
 	}
 	q.mu.Lock()
-	if len(q.waiting) >= q.s.Entries || q.bytes+int64(len(entry)) > q.s.Bytes {
+	q.waiting = append(q.waiting, entry)
+	q.bytes += int64(len(entry))
+	for len(q.waiting) > q.s.Entries || q.s.Bytes > 0 && q.bytes > q.s.Bytes && len(q.waiting) > 0 {
+		q.bytes -= int64(len(q.waiting[0]))
+		q.waiting[0] = nil
+		q.waiting = q.waiting[1:]
 		q.dropped++
-	} else {
-		q.waiting = append(q.waiting, entry)
-		q.bytes += int64(len(entry))
 	}
 	q.mu.Unlock()
 	select {
@@ -86,9 +88,25 @@ func (q *Queue) Run(ctx context.Context, send func(ctx context.Context, batch []
 	defer stop()
 	unwatch := context.AfterFunc(ctx, func() { time.AfterFunc(DrainFor, stop) })
 	defer unwatch()
+	var senders sync.WaitGroup
+	slots := make(chan struct{}, max(q.s.Senders, 1))
 	for q.wait(ctx) {
-		q.deliver(ctx, sending, send)
+		if cap(slots) == 1 {
+			q.deliver(ctx, sending, send)
+			continue
+		}
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			continue // no slot is taken; wait says that it is the end
+		}
+		batch := q.next()
+		senders.Go(func() {
+			defer func() { <-slots }()
+			q.try(ctx, sending, send, batch)
+		})
 	}
+	senders.Wait()
 	for q.len() > 0 {
 		q.deliver(ctx, sending, send)
 	}
@@ -143,29 +161,43 @@ func (q *Queue) take() (batch [][]byte, dropped int) {
 	return batch, dropped
 }
 
-// deliver takes a batch and tries until it is sent, its time is over, or the queue comes to
-// its end.
+// deliver takes a batch and sends it.
 func (q *Queue) deliver(ctx, sending context.Context, send func(context.Context, [][]byte) error) {
+	q.try(ctx, sending, send, q.next())
+}
+
+// next takes a batch, and tells what was dropped before it.
+func (q *Queue) next() [][]byte {
 	batch, dropped := q.take()
 	if dropped > 0 {
 		q.log.Error("queue was full; entries are lost", "entries", dropped)
 	}
+	return batch
+}
+
+// try tries until a batch is sent, its time is over, or the queue comes to its end.
+func (q *Queue) try(ctx, sending context.Context, send func(context.Context, [][]byte) error, batch [][]byte) {
 	if len(batch) == 0 {
 		return
 	}
 	start, delay := time.Now(), q.s.FirstDelay
-	for {
+	for tries := 1; ; tries++ {
 		err := send(sending, batch)
 		if err == nil {
-			if q.failing {
-				q.failing = false
+			if q.fails(false) {
 				q.log.Info("entries are sent again")
 			}
 			return
 		}
 		if ctx.Err() != nil || q.s.RetryFor <= 0 || time.Since(start)+delay > q.s.RetryFor {
-			q.lose(len(batch), err)
+			// A server that is away is one event: the first loss of many is told.
+			if !q.fails(true) {
+				q.log.Error("entries are lost until the server can be reached", "entries", len(batch), "error", err)
+			}
 			return
+		}
+		if tries == 1 {
+			q.log.Warn("send entries; trying again", "entries", len(batch), "error", err)
 		}
 		pause := time.NewTimer(delay)
 		select {
@@ -177,10 +209,10 @@ func (q *Queue) deliver(ctx, sending context.Context, send func(context.Context,
 	}
 }
 
-// lose tells the first loss of many: a server that is away is one event.
-func (q *Queue) lose(entries int, err error) {
-	if !q.failing {
-		q.log.Error("entries are lost until the server can be reached", "entries", entries, "error", err)
-	}
-	q.failing = true
+// fails notes whether the last batch was lost, and returns what it was before.
+func (q *Queue) fails(now bool) (before bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	before, q.failing = q.failing, now
+	return before
 }

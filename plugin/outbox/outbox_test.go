@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 )
 
 // server takes batches and fails as often as it is told.
@@ -110,7 +112,7 @@ func TestRetries(t *testing.T) {
 		add(q, "a")
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
-		if got, at := srv.all(), fmt.Sprint(srv.at); got != "a" || at != "[0s 1s 3s 6s 9s]" || log.Len() != 0 {
+		if got, at := srv.all(), fmt.Sprint(srv.at); got != "a" || at != "[0s 1s 3s 6s 9s]" || strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), "server is away") {
 			t.Errorf("sent %q with tries at %s, log %q", got, at, log)
 		}
 		stop()
@@ -151,7 +153,8 @@ func TestOneTryWithoutRetries(t *testing.T) {
 
 func TestBounds(t *testing.T) {
 	t.Parallel()
-	for _, s := range []Settings{{Entries: 3, Bytes: 1000, Batch: 10}, {Entries: 1000, Bytes: 9, Batch: 10}} {
+	want := []string{"333 four five", "four five"}
+	for i, s := range []Settings{{Entries: 3, Batch: 10}, {Entries: 1000, Bytes: 9, Batch: 10}} {
 		log := &bytes.Buffer{}
 		q := New(s, slog.New(slog.NewTextHandler(log, nil)))
 		add(q, "one", "two", "333", "four", "five")
@@ -159,7 +162,7 @@ func TestBounds(t *testing.T) {
 		cancel()
 		srv := &server{}
 		q.Run(ctx, srv.send)
-		if got := srv.all(); got != "one two 333" || !strings.Contains(log.String(), "entries=2") {
+		if got := srv.all(); got != want[i] || !strings.Contains(log.String(), fmt.Sprintf("entries=%d", 2+i)) {
 			t.Errorf("%+v: sent %q, log %s", s, got, log)
 		}
 		if q.bytes != 0 || q.len() != 0 {
@@ -203,6 +206,57 @@ func TestTheEndIsBounded(t *testing.T) {
 			t.Errorf("the end took %v, want %v", took, DrainFor)
 		}
 	})
+}
+
+func TestWithoutALimitBatchesGoTogether(t *testing.T) {
+	t.Parallel()
+	const n = 8
+	var all sync.WaitGroup
+	all.Add(n)
+	s, err := Read(&Limits{ConcurrencyLimit: proto.Int64(-1), MaxCoalescingDelay: proto.Float64(0)}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := New(s, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		q.Run(ctx, func(context.Context, [][]byte) error {
+			all.Done()
+			all.Wait() // each waits for all: one at a time would never end
+			return nil
+		})
+	}()
+	for range n {
+		add(q, "x")
+	}
+	all.Wait()
+	cancel()
+	<-done
+}
+
+func TestRead(t *testing.T) {
+	t.Parallel()
+	s, err := Read(nil, 200)
+	want := Settings{
+		Entries: 10000, Batch: 200, Coalesce: time.Second, Senders: 1,
+		RetryFor: time.Minute, FirstDelay: 10 * time.Millisecond, MaxDelay: time.Minute,
+	}
+	if err != nil || s != want {
+		t.Errorf("Read(nil) = %+v, %v, want %+v", s, err, want)
+	}
+	for name, l := range map[string]*Limits{
+		"max_batch_size":      {MaxBatchSize: proto.Int64(0)},
+		"max_entries":         {MaxEntries: proto.Int64(0)},
+		"max_bytes":           {MaxBytes: proto.Int64(-1)},
+		"initial_retry_delay": {InitialRetryDelay: proto.Float64(0)},
+		"max_retry_delay":     {MaxRetryDelay: proto.Float64(0)},
+	} {
+		if _, err := Read(l, 1); err == nil || !strings.Contains(err.Error(), "config.queue."+name+":") {
+			t.Errorf("Read(%v) = %v, want the name of %s", l, err, name)
+		}
+	}
 }
 
 func TestManyAddAtOnce(t *testing.T) {
