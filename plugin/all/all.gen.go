@@ -13,12 +13,14 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/botdetection"
 	"github.com/sekifuda/sekifuda/plugin/correlationid"
 	"github.com/sekifuda/sekifuda/plugin/cors"
+	"github.com/sekifuda/sekifuda/plugin/datadog"
 	"github.com/sekifuda/sekifuda/plugin/filelog"
 	"github.com/sekifuda/sekifuda/plugin/hmacauth"
 	"github.com/sekifuda/sekifuda/plugin/httplog"
 	"github.com/sekifuda/sekifuda/plugin/iprestriction"
 	"github.com/sekifuda/sekifuda/plugin/jwt"
 	"github.com/sekifuda/sekifuda/plugin/keyauth"
+	"github.com/sekifuda/sekifuda/plugin/loggly"
 	"github.com/sekifuda/sekifuda/plugin/opentelemetry"
 	"github.com/sekifuda/sekifuda/plugin/prometheus"
 	"github.com/sekifuda/sekifuda/plugin/proxycache"
@@ -30,6 +32,7 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/responseratelimiting"
 	"github.com/sekifuda/sekifuda/plugin/responsetransformer"
 	"github.com/sekifuda/sekifuda/plugin/standardwebhooks"
+	"github.com/sekifuda/sekifuda/plugin/statsd"
 	"github.com/sekifuda/sekifuda/plugin/syslog"
 	"github.com/sekifuda/sekifuda/plugin/tcplog"
 	"github.com/sekifuda/sekifuda/plugin/udplog"
@@ -47,12 +50,14 @@ func Definitions() []*plugin.Definition {
 		botdetection.Definition,
 		correlationid.Definition,
 		cors.Definition,
+		datadog.Definition,
 		filelog.Definition,
 		hmacauth.Definition,
 		httplog.Definition,
 		iprestriction.Definition,
 		jwt.Definition,
 		keyauth.Definition,
+		loggly.Definition,
 		opentelemetry.Definition,
 		prometheus.Definition,
 		proxycache.Definition,
@@ -64,6 +69,7 @@ func Definitions() []*plugin.Definition {
 		responseratelimiting.Definition,
 		responsetransformer.Definition,
 		standardwebhooks.Definition,
+		statsd.Definition,
 		syslog.Definition,
 		tcplog.Definition,
 		udplog.Definition,

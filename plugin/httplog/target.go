@@ -45,7 +45,7 @@ func newTarget(c *Config) (*target, error) {
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, fmt.Errorf("config.http_endpoint: scheme %q is neither http nor https", u.Scheme)
 	}
-	t := &target{method: c.GetMethod(), header: http.Header{}, timeout: milliseconds(c.Timeout, defaultTimeoutMS)}
+	t := &target{method: c.GetMethod(), header: http.Header{}, timeout: outbox.Milliseconds(c.Timeout, defaultTimeoutMS)}
 	if t.method == "" {
 		t.method = http.MethodPost
 	}
@@ -71,15 +71,8 @@ func newTarget(c *Config) (*target, error) {
 	t.url = (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
 	s, err := settingsOf(c)
 	t.array = s.Batch > 1
-	t.client = newClient(milliseconds(c.Keepalive, defaultKeepaliveMS))
+	t.client = newClient(outbox.Milliseconds(c.Keepalive, defaultKeepaliveMS))
 	return t, err
-}
-
-func milliseconds(n *float64, other float64) time.Duration {
-	if n != nil {
-		other = *n
-	}
-	return time.Duration(other * float64(time.Millisecond))
 }
 
 // newClient goes straight to the server: no proxy of the environment, no redirects, and, as

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sekifuda/sekifuda/plugin"
 	"github.com/sekifuda/sekifuda/plugin/logentry"
+	"github.com/sekifuda/sekifuda/plugin/outbox"
 )
 
 // Definition is inert; plugin.Load reads its options at start.
@@ -36,7 +37,7 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 	}
 	return &filter{sender: sender, line: line{
 		addr:    addr,
-		timeout: milliseconds(c.Timeout, defaultTimeoutMS), keepalive: milliseconds(c.Keepalive, defaultKeepaliveMS),
+		timeout: outbox.Milliseconds(c.Timeout, defaultTimeoutMS), keepalive: outbox.Milliseconds(c.Keepalive, defaultKeepaliveMS),
 		tls: c.GetTls(), name: orElse(c.GetTlsSni(), c.GetHost()), now: time.Now,
 	}}, nil
 }
@@ -46,13 +47,6 @@ func orElse(s, other string) string {
 		return other
 	}
 	return s
-}
-
-func milliseconds(n *float64, other float64) time.Duration {
-	if n != nil {
-		other = *n
-	}
-	return time.Duration(other * float64(time.Millisecond))
 }
 
 type filter struct {

@@ -89,30 +89,6 @@ func TestWhatIsTooLargeIsLostAlone(t *testing.T) {
 	}
 }
 
-func TestNamesAreResolvedAnew(t *testing.T) {
-	t.Parallel()
-	server, _ := listen(t)
-	clock := plugintest.NewClock(time.Unix(1700000000, 0))
-	s := &socket{addr: server.LocalAddr().String(), timeout: time.Minute, now: clock.Now}
-	defer s.close()
-	send := func() net.Conn {
-		if err := s.send(t.Context(), [][]byte{[]byte("{}")}); err != nil {
-			t.Fatal(err)
-		}
-		receive(t, server)
-		return s.conn
-	}
-	first := send()
-	clock.Advance(resolveEvery - time.Second)
-	if send() != first {
-		t.Error("a socket is not used again")
-	}
-	clock.Advance(time.Second)
-	if send() == first {
-		t.Error("an address is used for ever")
-	}
-}
-
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
 	for want, c := range map[string]*Config{

@@ -142,6 +142,7 @@ var sharedByPlugins = map[string]bool{
 	"plugin/expression": true,
 	"plugin/outbox":     true,
 	"plugin/llm":        true,
+	"plugin/stats":      true,
 	"plugin/plugintest": true,
 }
 
