@@ -10,7 +10,10 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"iter"
+	"regexp"
 	"sort"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -83,6 +86,25 @@ type Plugin struct {
 // New compiles one configuration. The error, when c cannot run or is not of the plugin's
 // Config type, is in the user's words.
 func (p *Plugin) New(c proto.Message, h Host) (Filter, error) { return p.def.build(c, h) }
+
+// fault is where New's errors tell what they complain of: "config.add.headers[2]: text".
+var fault = regexp.MustCompile(`^(config(?:\.[A-Za-z0-9_]+)*(?:\[[0-9]+\])?): (.*)$`)
+
+// Faults yields field and reason of each line of an error of New. What names no field is about
+// the whole config.
+func Faults(err error) iter.Seq2[string, string] {
+	return func(yield func(field, reason string) bool) {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			field, reason := "config", line
+			if m := fault.FindStringSubmatch(line); m != nil {
+				field, reason = m[1], m[2]
+			}
+			if !yield(field, reason) {
+				return
+			}
+		}
+	}
+}
 
 // Set is all plugins of a build.
 type Set struct {

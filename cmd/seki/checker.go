@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -44,13 +45,24 @@ func (c checker) Check(kind string, entity proto.Message) error {
 	return f
 }
 
-// put sets the text at a path of a tree; an empty path is the whole entity.
+// maxListed bounds the nulls that stand for elements which are right.
+const maxListed = 1000
+
+// put sets the text at a path of a tree; an empty path is the whole entity, and "a[2]" the third
+// element of a list.
 func put(t fault.Tree, path, text string) {
 	if path == "" {
 		t["@entity"] = []any{text}
 		return
 	}
 	name, rest, nested := strings.Cut(path, ".")
+	if list, number, ok := strings.Cut(strings.TrimSuffix(name, "]"), "["); ok && !nested {
+		if i, err := strconv.Atoi(number); err == nil && i < maxListed {
+			t[list] = append(make([]any, i), text)
+			return
+		}
+		name = list
+	}
 	if !nested {
 		t[name] = text
 		return

@@ -121,7 +121,9 @@ func (e *edit) compile(n *pluginNode, m *entityv1.Plugin) bool {
 		ConsumerID: n.consumer,
 	}))
 	if err != nil {
-		e.refuse("plugins", n.id, "config", err.Error())
+		for field, reason := range plugin.Faults(err) {
+			e.refuse("plugins", n.id, field, reason)
+		}
 		return false
 	}
 	n.rank = rank

@@ -273,7 +273,7 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 		`{"add":{"headers":["x a:1"]}}`:            "'x a' is not a valid header",
 		`{"add":{"body":["x:"]}}`:                  "key 'x' has no value",
 		`{"remove":{"headers":["x y"]}}`:           "'x y' is not a valid header",
-		`{"replace":{"querystring":["q:$(1 +)"]}}`: "value '$(1 +)' is not in supported format, error:",
+		`{"replace":{"querystring":["q:$(1 +)"]}}`: "config.replace.querystring[0]: value '$(1 +)' is not in supported format, error:",
 	} {
 		c := &Config{}
 		if err := protojson.Unmarshal([]byte(config), c); err != nil {

@@ -177,14 +177,14 @@ func (r *rules) header(into *[]rule, field string, entries []string) error {
 
 // argument reads entries for a body or a query.
 func (r *rules) argument(into *[]rule, field string, entries []string) error {
-	for _, entry := range entries {
+	for at, entry := range entries {
 		name, value := split(entry)
 		if name == "" || value == "" {
-			return fmt.Errorf("%s: key '%s' has no value", field, name)
+			return fmt.Errorf("%s[%d]: key '%s' has no value", field, at, name)
 		}
 		i, err := r.texts.add(value)
 		if err != nil {
-			return fmt.Errorf("%s: %w", field, err)
+			return fmt.Errorf("%s[%d]: %w", field, at, err)
 		}
 		*into = append(*into, rule{name, i})
 	}
