@@ -14,21 +14,23 @@ import (
 // origins are where providers are when configuration does not say.
 var origins = map[string]string{
 	"openai": "https://api.openai.com", "anthropic": "https://api.anthropic.com", "cohere": "https://api.cohere.com",
-	"mistral": "https://api.mistral.ai",
+	"mistral": "https://api.mistral.ai", "gemini": "https://generativelanguage.googleapis.com",
 }
 
 // paths are the operations of providers.
 var paths = map[string]map[string]string{
-	"openai":    {chat: "/v1/chat/completions", completions: "/v1/completions"},
-	"azure":     {chat: "/chat/completions", completions: "/completions"},
-	"anthropic": {chat: "/v1/messages", completions: "/v1/complete"},
-	"cohere":    {chat: "/v1/chat", completions: "/v1/generate"},
-	"mistral":   {chat: "/v1/chat/completions"},
+	"openai":      {chat: "/v1/chat/completions", completions: "/v1/completions"},
+	"azure":       {chat: "/chat/completions", completions: "/completions"},
+	"anthropic":   {chat: "/v1/messages", completions: "/v1/complete"},
+	"cohere":      {chat: "/v1/chat", completions: "/v1/generate"},
+	"mistral":     {chat: "/v1/chat/completions"},
+	"huggingface": {chat: "/v1/chat/completions"},
 }
 
 // address turns the exchange to the provider, with the gate's key.
-func (f *filter) address(x *plugin.Exchange, m *model) error {
-	u, err := f.target(x, m)
+func (f *filter) address(x *plugin.Exchange, c *call) error {
+	m := c.model
+	u, err := f.target(x, c)
 	if err != nil {
 		return err
 	}
@@ -49,19 +51,17 @@ func (f *filter) address(x *plugin.Exchange, m *model) error {
 	return nil
 }
 
-func (f *filter) target(x *plugin.Exchange, m *model) (*url.URL, error) {
-	o := m.options
+func (f *filter) target(x *plugin.Exchange, c *call) (*url.URL, error) {
+	o := c.model.options
 	address := o.GetUpstreamUrl()
 	if address == "" {
 		path := o.GetUpstreamPath()
 		if path == "" {
-			path = paths[m.provider][f.route]
+			path = operation(c, f.route)
 		}
-		address = origins[m.provider]
-		if m.provider == "azure" {
-			address = "https://" + o.GetAzureInstance() + ".openai.azure.com/openai/deployments/" + o.GetAzureDeploymentId()
-		}
-		address += "/" + strings.TrimLeft(path, "/")
+		address = origin(c.model) + "/" + strings.TrimLeft(path, "/")
+	} else if c.model.provider == "huggingface" && f.route == chat {
+		address += paths["huggingface"][chat]
 	}
 	u, err := url.Parse(address)
 	if err != nil {
@@ -72,6 +72,35 @@ func (f *filter) target(x *plugin.Exchange, m *model) (*url.URL, error) {
 	}
 	u.Path = "/" + strings.TrimLeft(u.Path, "/")
 	return u, nil
+}
+
+func origin(m *model) string {
+	switch o := m.options; m.provider {
+	case "azure":
+		return "https://" + o.GetAzureInstance() + ".openai.azure.com/openai/deployments/" + o.GetAzureDeploymentId()
+	case "gemini":
+		if v := o.GetGemini(); v.GetApiEndpoint() != "" {
+			return "https://" + v.GetApiEndpoint()
+		}
+	case "huggingface":
+		return "https://api-inference.huggingface.co/models/" + m.name
+	}
+	return origins[m.provider]
+}
+
+// operation is the path of what is asked, below the origin.
+func operation(c *call, route string) string {
+	if c.model.provider != "gemini" {
+		return paths[c.model.provider][route]
+	}
+	path := "/v1beta/models/"
+	if v := c.model.options.GetGemini(); v.GetApiEndpoint() != "" {
+		path = "/v1/projects/" + v.GetProjectId() + "/locations/" + v.GetLocationId() + "/publishers/google/models/"
+	}
+	if c.stream {
+		return path + c.model.name + ":streamGenerateContent"
+	}
+	return path + c.model.name + ":generateContent"
 }
 
 func (f *filter) headers(x *plugin.Exchange, m *model) {

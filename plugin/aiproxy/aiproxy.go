@@ -40,6 +40,9 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 	if f.format, err = formatOf(c.GetModel()); err != nil {
 		return nil, err
 	}
+	if f.auth.GetGcpUseServiceAccount() {
+		return nil, errors.New("config.auth.gcp_use_service_account: service accounts are not supported yet")
+	}
 	if f.route != preserve && !f.format.offers(f.route) {
 		return nil, fmt.Errorf("config.route_type: %s has no %s", c.GetModel().GetProvider(), f.route)
 	}
@@ -95,7 +98,7 @@ func (f *filter) OnRequest(x *plugin.Exchange) plugin.Verdict {
 			return llm.Refuse(problem, "bad-request")
 		}
 	}
-	if err := f.address(x, m); err != nil {
+	if err := f.address(x, c); err != nil {
 		f.log.Error("find model", "plugin", "ai-proxy", "error", err)
 		return plugin.Deny(500, "").Because("no-address")
 	}

@@ -97,6 +97,21 @@ func TestRequestsByProvider(t *testing.T) {
 			"api.mistral.ai:443", "/v1/chat/completions", "a=1", `{"model":"m1","stream":true,"messages":[{"role":"user","content":"a"}]}`,
 		},
 		{
+			"gemini", of("gemini", `"max_tokens":7`, ""), `{"messages":[{"role":"system","content":"be kind"},{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]},{"role":"assistant","content":"b"}],"tools":[{"function":{"name":"f"}}]}`,
+			"generativelanguage.googleapis.com:443", "/v1beta/models/m1:generateContent", "a=1",
+			`{"systemInstruction":{"parts":[{"text":"be kind"}]},"contents":[{"role":"user","parts":[{"text":"a"},{"inlineData":{"mimeType":"image/png","data":"AAAA"}}]},{"role":"model","parts":[{"text":"b"}]}],"generationConfig":{"maxOutputTokens":7},"tools":[{"function_declarations":[{"name":"f"}]}]}`,
+		},
+		{
+			"gemini on vertex", of("gemini", `"gemini":{"api_endpoint":"eu.test","project_id":"p","location_id":"l"}`, ""), `{"messages":[{"role":"user","content":"a"}],"stream":true}`,
+			"eu.test:443", "/v1/projects/p/locations/l/publishers/google/models/m1:streamGenerateContent", "a=1",
+			`{"contents":[{"role":"user","parts":[{"text":"a"}]}],"generationConfig":{}}`,
+		},
+		{
+			"huggingface", of("huggingface", `"temperature":0.5,"huggingface":{"use_cache":true}`, ""), `{"messages":[{"role":"user","content":"a"}]}`,
+			"api-inference.huggingface.co:443", "/models/m1/v1/chat/completions", "a=1",
+			`{"model":"m1","messages":[{"role":"user","content":"a"}],"parameters":{"temperature":0.5},"options":{"use_cache":true,"wait_for_model":false}}`,
+		},
+		{
 			"completions", strings.Replace(of("anthropic", `"anthropic_version":"1"`, ""), "chat", "completions", 1), `{"prompt":"hi","max_tokens":3}`,
 			"api.anthropic.com:443", "/v1/complete", "a=1", `{"model":"m1","stream":false,"prompt":"Human: hi\n\nAssistant:","max_tokens_to_sample":3}`,
 		},
@@ -229,6 +244,18 @@ func TestAnswersByProvider(t *testing.T) {
 			`{"model":"llama3","created":"t","object":"chat.completion","choices":[{"index":0,"finish_reason":"length","message":{"role":"assistant","content":"hi"}}],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}}`,
 		},
 		{
+			"gemini", of("gemini", "", ""), `{"candidates":[{"content":{"parts":[{"text":"hi"}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":4}}`,
+			`{"model":"m1","object":"chat.completion","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"hi"}}],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}}`,
+		},
+		{
+			"gemini's functions", of("gemini", "", ""), `{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f","args":{"x":1}}}]},"finishReason":"STOP"}]}`,
+			`{"model":"m1","object":"chat.completion","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","tool_calls":[{"type":"function","function":{"name":"f","arguments":"{\"x\":1}"}}]}}],"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}}`,
+		},
+		{
+			"huggingface", of("huggingface", "", ""), `[{"generated_text":"hi"}]`,
+			`{"model":"m1","object":"llm/v1/chat","choices":[{"index":0,"finish_reason":"complete","message":{"content":"hi"}}],"usage":{}}`,
+		},
+		{
 			"llama2 raw", of("llama2", `"llama2_format":"raw","upstream_url":"http://o.test/"`, ""), `{"data":[{"generated_text":"<s>[INST] x [/INST]\n hi "}]}`,
 			`{"object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"hi"}}]}`,
 		},
@@ -332,6 +359,16 @@ func TestStreamsByProvider(t *testing.T) {
 			"one two", `{"completion_tokens":4,"prompt_tokens":3,"total_tokens":7}`,
 		},
 		{
+			"gemini", of("gemini", "", logs), "application/json",
+			"[{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"one \"}]}}]}\n,\r\n{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"two\"}]},\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":3,\"candidatesTokenCount\":4}}]\n",
+			"one two", `{"completion_tokens":4,"prompt_tokens":3,"total_tokens":7}`,
+		},
+		{
+			"huggingface", of("huggingface", "", logs), "text/event-stream",
+			"data: {\"choices\":[{\"delta\":{\"content\":\"one \"}}]}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"two\"}}]}\n\ndata: [DONE]\n\n",
+			"one two", `{"completion_tokens":2,"prompt_tokens":5,"total_tokens":7}`,
+		},
+		{
 			"ollama", of("llama2", `"llama2_format":"ollama","upstream_url":"http://o.test/"`, logs), "application/x-ndjson",
 			"{\"model\":\"l\",\"message\":{\"content\":\"one \"},\"done\":false}\n{\"model\":\"l\",\"message\":{\"content\":\"two\"},\"done\":false}\n{\"done\":true,\"prompt_eval_count\":3,\"eval_count\":4}",
 			"one two", `{"completion_tokens":4,"prompt_tokens":3,"total_tokens":7}`,
@@ -412,9 +449,10 @@ func TestStatistics(t *testing.T) {
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
 	for config, want := range map[string]string{
-		of("gemini", "", ""):                        "config.model.provider: gemini is not supported yet",
-		of("openai", "", `,"llm_format":"bedrock"`): "config.llm_format: bedrock is not supported yet",
-		of("huggingface", "", ""):                   "config.model.provider: huggingface is not supported yet",
+		of("gemini", "", `,"auth":{"gcp_use_service_account":true}`):    "config.auth.gcp_use_service_account: service accounts are not supported yet",
+		strings.Replace(of("gemini", "", ""), "chat", "completions", 1): "config.route_type: gemini has no llm/v1/completions",
+		of("openai", "", `,"llm_format":"bedrock"`):                     "config.llm_format: bedrock is not supported yet",
+		of("bedrock", "", ""): "config.model.provider: bedrock is not supported yet",
 	} {
 		c := &Config{}
 		if err := protojson.Unmarshal([]byte(config), c); err != nil {
@@ -430,7 +468,7 @@ func FuzzStream(f *testing.F) {
 	f.Add("data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n", 3)
 	f.Add("{\"done\":true}\n", 1)
 	f.Add("event: message_start\ndata: {}\n\n", 5)
-	kinds := []format{openAI{}, anthropic{}, cohere{}, ollama{}, llama{}}
+	kinds := []format{openAI{}, anthropic{}, cohere{}, ollama{}, llama{}, gemini{}, huggingFace{}}
 	f.Fuzz(func(t *testing.T, body string, n int) {
 		for _, k := range kinds {
 			whole, pieces := fuzzed(k, body, len(body)+1), fuzzed(k, body, max(n, 1))
@@ -444,7 +482,7 @@ func FuzzStream(f *testing.F) {
 func fuzzed(k format, body string, n int) string {
 	s := &stream{
 		call: &call{model: &model{name: "m", options: &options{&Config_Options{}}}}, format: k, route: chat,
-		log: plugintest.NewHost().Logger(), known: true, keep: true,
+		log: plugintest.NewHost().Logger(), known: true, keep: true, kind: "application/json",
 	}
 	var out []byte
 	for len(body) > n {

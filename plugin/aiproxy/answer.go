@@ -47,7 +47,8 @@ func (f *filter) OnResponse(x *plugin.Exchange) {
 			})
 		}
 	case c.stream:
-		s := &stream{call: c, format: f.format, route: f.route, log: f.log, keep: f.payloads, known: streamed[strings.TrimSpace(kind)]}
+		kind = strings.TrimSpace(kind)
+		s := &stream{call: c, format: f.format, route: f.route, log: f.log, keep: f.payloads, known: streamed[kind], kind: kind}
 		x.Response.Edit(s.edit)
 	default:
 		h.Del("Set-Cookie") // the provider's own session

@@ -46,6 +46,10 @@ func formatOf(m *Config_Model) (format, error) {
 		return cohere{}, nil
 	case "ollama":
 		return ollama{}, nil
+	case "gemini":
+		return gemini{}, nil
+	case "huggingface":
+		return huggingFace{}, nil
 	case "raw":
 		return llama{}, nil
 	}

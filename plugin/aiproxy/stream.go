@@ -20,7 +20,8 @@ type stream struct {
 	format format
 	route  string
 	log    *slog.Logger
-	known  bool // its type is one of events
+	known  bool   // its type is one of events
+	kind   string // that type
 
 	id     string // of the answer, once it is told
 	rest   []byte // of an event that has not ended
@@ -31,6 +32,9 @@ type stream struct {
 	keep   bool            // text is logged
 	reason any
 	failed bool
+	array  bool // it is a list of objects
+	closes bool // the provider does not say when it is over
+	over   bool // it was said
 }
 
 // unsupported is Kong's word for a stream that nobody understands.
@@ -47,24 +51,74 @@ func (s *stream) edit(piece []byte, last bool) []byte {
 	}
 	s.rest = append(s.rest, piece...)
 	var out []byte
-	for {
-		i := bytes.IndexByte(s.rest, '\n')
-		if i < 0 {
-			break
-		}
-		out = s.line(out, strings.TrimSuffix(string(s.rest[:i]), "\r"))
-		s.rest = s.rest[i+1:]
+	if s.array = s.array || s.kind == "application/json" && bytes.HasPrefix(bytes.TrimSpace(s.rest), []byte("[")); s.array {
+		out = s.elements(out)
+	} else {
+		out = s.lines(out)
 	}
 	if len(s.rest) > maxEvent {
 		s.rest = nil // no server sends such an event in good faith
 	}
 	if last {
-		out = s.line(out, string(s.rest))
-		out = s.end(out)
+		if !s.array {
+			out = s.end(s.line(out, string(s.rest)))
+		}
+		if s.closes && !s.over {
+			out = append(out, "data: "+done+"\n\n"...)
+		}
 		s.rest = nil
 		s.close()
 	}
 	return out
+}
+
+func (s *stream) lines(out []byte) []byte {
+	for {
+		i := bytes.IndexByte(s.rest, '\n')
+		if i < 0 {
+			return out
+		}
+		out = s.line(out, strings.TrimSuffix(string(s.rest[:i]), "\r"))
+		s.rest = s.rest[i+1:]
+	}
+}
+
+// elements reads the objects of a list, as far as they are here.
+func (s *stream) elements(out []byte) []byte {
+	for {
+		from := bytes.IndexByte(s.rest, '{')
+		if from < 0 {
+			return out
+		}
+		n := objectLen(s.rest[from:])
+		if n == 0 {
+			return out
+		}
+		out = s.emit(out, event{data: string(s.rest[from : from+n])})
+		s.rest = s.rest[from+n:]
+	}
+}
+
+// objectLen returns the length of the JSON object at the start of b, 0 when its end is not
+// here yet.
+func objectLen(b []byte) int {
+	depth, text := 0, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case text && c == '\\':
+			i++
+		case c == '"':
+			text = !text
+		case text:
+		case c == '{':
+			depth++
+		case c == '}':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+	}
+	return 0
 }
 
 // line reads a line: a field of an event, the end of one, or JSON that stands alone.
@@ -103,6 +157,7 @@ func (s *stream) emit(out []byte, e event) []byte {
 	if chunk == "" {
 		return out
 	}
+	s.over = s.over || chunk == done
 	if chunk != done {
 		s.note(llm.Decode([]byte(chunk)))
 	}
