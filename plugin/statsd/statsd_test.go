@@ -28,6 +28,9 @@ func lines(t *testing.T, c *Config, n int, change func(*plugin.Exchange)) []stri
 	t.Helper()
 	server := plugintest.NewDatagrams(t)
 	c.Host, c.Port = proto.String("127.0.0.1"), &server.Port
+	if c.Queue == nil {
+		c.Queue = &outbox.Limits{MaxCoalescingDelay: proto.Float64(0)}
+	}
 	f, err := New(c, plugintest.NewHost())
 	if err != nil {
 		t.Fatalf("New: %v", err)
