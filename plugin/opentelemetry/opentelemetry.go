@@ -1,22 +1,20 @@
 // Package opentelemetry joins exchanges to the traces of their callers, tells upstreams the
 // trace, and posts spans to a collector.
 //
-// It knows the formats of trace headers and OTLP; it keeps no trace itself. Enter at
+// It knows OTLP and its collector; headers are package tracing's. Enter at
 // Definition.
 package opentelemetry
 
 import (
+	"cmp"
 	"context"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
-	"sync"
 
 	"github.com/sekifuda/sekifuda/plugin"
 	"github.com/sekifuda/sekifuda/plugin/outbox"
+	"github.com/sekifuda/sekifuda/plugin/tracing"
 )
 
 // Definition is inert; plugin.Load reads its options at start.
@@ -30,16 +28,19 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 	if c.GetTracesEndpoint() == "" && c.GetLogsEndpoint() == "" {
 		return nil, errors.New("config: at least one of these fields must be non-empty: 'traces_endpoint', 'logs_endpoint'")
 	}
-	p, err := compile(c)
+	p, err := tracing.Compile(tracing.Settings{
+		Extract: c.GetPropagation().GetExtract(), Inject: c.GetPropagation().GetInject(), Clear: c.GetPropagation().GetClear(),
+		Default: cmp.Or(c.GetPropagation().GetDefaultFormat(), "w3c"), HeaderType: c.GetHeaderType(),
+	})
 	if err != nil {
 		return nil, err
 	}
 	f := &filter{
-		propagation: p, response: c.GetHttpResponseHeaderForTraceid(), rate: defaultRate,
+		joiner: tracing.Joiner{Propagation: p, Rate: defaultRate}, response: c.GetHttpResponseHeaderForTraceid(),
 		log: h.Logger().With("plugin", "opentelemetry"), logs: c.GetLogsEndpoint() != "",
 	}
 	if c.SamplingRate != nil {
-		f.rate = c.GetSamplingRate()
+		f.joiner.Rate = c.GetSamplingRate()
 	}
 	if c.GetTracesEndpoint() == "" {
 		return f, nil
@@ -56,13 +57,12 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 }
 
 type filter struct {
-	propagation propagation
-	response    string // header of the answer that tells the trace
-	rate        float64
-	log         *slog.Logger
-	logs        bool
-	target      *target
-	queue       *outbox.Queue // nil: no spans are posted
+	joiner   tracing.Joiner
+	response string // header of the answer that tells the trace
+	log      *slog.Logger
+	logs     bool
+	target   *target
+	queue    *outbox.Queue // nil: no spans are posted
 }
 
 var (
@@ -72,72 +72,30 @@ var (
 	_ plugin.Runner         = (*filter)(nil)
 )
 
-// visit is an exchange's place in its trace.
-type visit struct {
-	server span // of the exchange itself
-	client span // of the request to the upstream
-}
-
-var visits = sync.Pool{New: func() any { return new(visit) }}
-
 // OnRequest joins the trace of the caller, or begins one, and tells the upstream.
 func (f *filter) OnRequest(x *plugin.Exchange) plugin.Verdict {
-	v, found := f.join(x)
-	f.propagation.write(x, &v.client, found)
+	f.joiner.Tell(x)
 	return plugin.Next
-}
-
-// join finds the exchange's place, once.
-func (f *filter) join(x *plugin.Exchange) (*visit, *format) {
-	if v, ok := x.Value(f).(*visit); ok {
-		return v, nil
-	}
-	v := visits.Get().(*visit)
-	s := &v.server
-	found := f.propagation.read(x, s)
-	s.parent, s.span = s.span, newSpanID()
-	if !s.found() {
-		s.trace, s.short, s.parent = newTraceID(), false, spanID{}
-	}
-	if !s.decided {
-		s.sampled = f.sample(s.trace)
-	}
-	v.client = *s
-	v.client.parent, v.client.span = s.span, newSpanID()
-	x.Put(f, v)
-	return v, found
-}
-
-// sample decides by the trace id, so that all gates of a trace decide alike.
-func (f *filter) sample(t traceID) bool {
-	if f.rate >= 1 {
-		return true
-	}
-	return float64(binary.BigEndian.Uint64(t[8:])>>1) < f.rate*math.MaxInt64
 }
 
 // OnResponse tells the client the trace, if that is asked.
 func (f *filter) OnResponse(x *plugin.Exchange) {
-	if f.response == "" {
-		return
+	if f.response != "" {
+		f.joiner.TellClient(x, f.response)
 	}
-	v, _ := f.join(x)
-	var room [32]byte
-	x.Response.Header.Set(f.response, x.Text(hex.AppendEncode(room[:0], v.server.trace[:])))
 }
 
 // OnLog queues the spans of a sampled exchange, also of one that was answered before this
 // filter's turn.
 func (f *filter) OnLog(x *plugin.Exchange) {
-	v, _ := f.join(x)
-	x.Put(f, nil)
-	if v.server.sampled && f.queue != nil {
+	v := f.joiner.Visit(x)
+	if v.Server.Sampled && f.queue != nil {
 		f.queue.Add(func(b []byte) []byte { return appendServerSpan(b, x, v) })
 		if !x.Times.Proxied.IsZero() {
 			f.queue.Add(func(b []byte) []byte { return appendClientSpan(b, x, v) })
 		}
 	}
-	visits.Put(v)
+	f.joiner.Leave(x, v)
 }
 
 // Run posts what is queued until ctx ends, and then what is left.

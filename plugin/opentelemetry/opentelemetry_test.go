@@ -11,6 +11,7 @@ import (
 	"github.com/sekifuda/sekifuda/plugin"
 	"github.com/sekifuda/sekifuda/plugin/outbox"
 	"github.com/sekifuda/sekifuda/plugin/plugintest"
+	"github.com/sekifuda/sekifuda/plugin/tracing"
 )
 
 const (
@@ -40,106 +41,6 @@ var formatsTold = map[string][]string{
 	"aws":       {"X-Amzn-Trace-Id: Root=1-4bf92f35-77b34da6a3ce929d0e0e4736;Parent=" + id + ";Sampled=1"},
 	"gcp":       {"X-Cloud-Trace-Context: " + trace + "/67667974448284343;o=1"},
 	"datadog":   {"x-datadog-trace-id: 11803532876627986230", "x-datadog-parent-id: 67667974448284343", "x-datadog-sampling-priority: 1"},
-}
-
-func TestEveryFormatIsReadAndWritten(t *testing.T) {
-	t.Parallel()
-	if len(formatsTold) != len(formats) {
-		t.Fatalf("%d formats are told, want %d", len(formatsTold), len(formats))
-	}
-	for name, lines := range formatsTold {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			f := formatOf(name)
-			x := plugintest.Request{Lines: lines}.Exchange()
-			var in, out span
-			if !f.extract(&x.Request.Header, &in) {
-				t.Fatalf("extract(%q) finds nothing", lines)
-			}
-			want := trace
-			if name == "datadog" {
-				want = strings.Repeat("0", 16) + trace[16:]
-			}
-			if hex.EncodeToString(in.trace[:]) != want || hex.EncodeToString(in.span[:]) != id || !in.sampled || !in.decided || in.parent != (spanID{}) {
-				t.Errorf("extract = %x %x sampled %v, %v", in.trace, in.span, in.sampled, in.decided)
-			}
-			for _, sampled := range []bool{true, false} {
-				in.sampled = sampled
-				y := plugintest.Request{}.Exchange()
-				f.inject(y, &in)
-				out = span{}
-				if !f.extract(&y.Request.Header, &out) || out != in {
-					t.Errorf("written as %v, read as %+v, want %+v", y.Request.Header.Fields(), out, in)
-				}
-			}
-		})
-	}
-}
-
-func TestFormsOfFormats(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		format, name, value string
-		trace, span, parent string // "" for the trace: it is refused, or says the sampling alone
-		ok, sampled         bool
-	}{
-		{"w3c", "traceparent", "01-" + trace + "-" + id + "-00-more", trace, id, "", true, false},
-		{"w3c", "traceparent", "00-" + trace + "-" + id + "-01-more", "", "", "", false, false},
-		{"w3c", "traceparent", "ff-" + trace + "-" + id + "-01", "", "", "", false, false},
-		{"w3c", "traceparent", "00-" + strings.Repeat("0", 32) + "-" + id + "-01", "", "", "", false, false},
-		{"w3c", "traceparent", "00-" + trace + "-0000000000000000-01", "", "", "", false, false},
-		{"w3c", "traceparent", "00-" + trace[:31] + "x-" + id + "-01", "", "", "", false, false},
-		{"b3-single", "b3", "0", "", "", "", true, false},
-		{"b3-single", "b3", "d", "", "", "", true, true},
-		{"b3-single", "b3", "x", "", "", "", false, false},
-		{"b3-single", "b3", trace[16:] + "-" + id, "0000000000000000" + trace[16:], id, "", true, false},
-		{"b3-single", "b3", trace + "-" + id + "-d-05e3ac9a4f6e3b90", trace, id, "05e3ac9a4f6e3b90", true, true},
-		{"b3-single", "tracestate", "b3=" + trace + "-" + id + "-0", trace, id, "", true, false},
-		{"b3", "x-b3-sampled", "true", "", "", "", true, true},
-		{"b3", "x-b3-traceid", trace, "", "", "", false, false}, // without a span
-		{"jaeger", "uber-trace-id", trace + "%3A" + id + "%3a05e3ac9a4f6e3b90%3A0", trace, id, "05e3ac9a4f6e3b90", true, false},
-		{"jaeger", "uber-trace-id", "1:2:0:3", "00000000000000000000000000000001", "0000000000000002", "", true, true},
-		{"jaeger", "uber-trace-id", "1:2:0", "", "", "", false, false},
-		{"aws", "x-amzn-trace-id", "Sampled=0; Root=1-4bf92f35-77b34da6a3ce929d0e0e4736", trace, "0000000000000000", "", true, false},
-		{"aws", "x-amzn-trace-id", "Root=2-4bf92f35-77b34da6a3ce929d0e0e4736", "", "", "", false, false},
-		{"gcp", "x-cloud-trace-context", trace, trace, "0000000000000000", "", true, false},
-		{"gcp", "x-cloud-trace-context", trace + "/1;o=0", trace, "0000000000000001", "", true, false},
-		{"datadog", "x-datadog-trace-id", "0", "", "", "", false, false},
-	}
-	for _, tt := range tests {
-		var h plugin.Header
-		h.Append(tt.name, tt.value)
-		var s span
-		ok := formatOf(tt.format).extract(&h, &s)
-		if ok != tt.ok {
-			t.Errorf("%s %q: found %v, want %v", tt.format, tt.value, ok, tt.ok)
-			continue
-		}
-		if !ok {
-			continue
-		}
-		gotTrace, gotParent := hex.EncodeToString(s.trace[:]), hex.EncodeToString(s.parent[:])
-		if !s.found() {
-			gotTrace = ""
-		}
-		if s.parent == (spanID{}) {
-			gotParent = ""
-		}
-		if gotTrace != tt.trace || tt.trace != "" && hex.EncodeToString(s.span[:]) != tt.span || gotParent != tt.parent || s.sampled != tt.sampled {
-			t.Errorf("%s %q = %s %x %s %v, want %+v", tt.format, tt.value, gotTrace, s.span, gotParent, s.sampled, tt)
-		}
-	}
-}
-
-// told returns which formats' headers a request goes on with.
-func told(x *plugin.Exchange) (names []string) {
-	for _, f := range formats {
-		var s span
-		if f.extract(&x.Request.Header, &s) {
-			names = append(names, f.name)
-		}
-	}
-	return names
 }
 
 func TestWhatIsReadAndWritten(t *testing.T) {
@@ -183,17 +84,17 @@ func TestWhatIsReadAndWritten(t *testing.T) {
 			}
 			x := r.Exchange()
 			f.OnRequest(x)
-			if got := strings.Join(told(x), " "); got != tt.told {
+			if got := strings.Join(tracing.Told(&x.Request.Header), " "); got != tt.told {
 				t.Errorf("the upstream is told %q, want %q", got, tt.told)
 			}
-			v := x.Value(f).(*visit)
-			if joined := hex.EncodeToString(v.server.trace[:]) == trace; joined != tt.joined {
-				t.Errorf("trace %x, joined %v", v.server.trace, joined)
+			v := f.joiner.Visit(x)
+			if joined := hex.EncodeToString(v.Server.Trace[:]) == trace; joined != tt.joined {
+				t.Errorf("trace %x, joined %v", v.Server.Trace, joined)
 			}
-			if v.client.trace != v.server.trace || v.client.parent != v.server.span || v.client.span == v.server.span {
-				t.Errorf("spans %+v and %+v do not hang together", v.server, v.client)
+			if v.Client.Trace != v.Server.Trace || v.Client.Parent != v.Server.ID || v.Client.ID == v.Server.ID {
+				t.Errorf("spans %+v and %+v do not hang together", v.Server, v.Client)
 			}
-			if log := x.LogFields(); len(log) != 1 || log[0].Name != "trace_id" || !strings.Contains(string(log[0].JSON), hex.EncodeToString(v.server.trace[:])) {
+			if log := x.LogFields(); len(log) != 1 || log[0].Name != "trace_id" || !strings.Contains(string(log[0].JSON), hex.EncodeToString(v.Server.Trace[:])) {
 				t.Errorf("log fields %v", log)
 			}
 		})
@@ -205,12 +106,12 @@ func TestTheUpstreamIsToldTheClientSpan(t *testing.T) {
 	f := build(t, &Config{})
 	x := plugintest.Request{Lines: formatsTold["w3c"]}.Exchange()
 	f.OnRequest(x)
-	v := x.Value(f).(*visit)
-	if want := fmt.Sprintf("00-%s-%x-01", trace, v.client.span); x.Request.Header.Get("traceparent") != want {
+	v := f.joiner.Visit(x)
+	if want := fmt.Sprintf("00-%s-%x-01", trace, v.Client.ID); x.Request.Header.Get("traceparent") != want {
 		t.Errorf("traceparent = %q, want %q", x.Request.Header.Get("traceparent"), want)
 	}
-	if hex.EncodeToString(v.server.parent[:]) != id {
-		t.Errorf("parent = %x, want %s", v.server.parent, id)
+	if hex.EncodeToString(v.Server.Parent[:]) != id {
+		t.Errorf("parent = %x, want %s", v.Server.Parent, id)
 	}
 }
 
@@ -224,7 +125,7 @@ func TestSampling(t *testing.T) {
 		f := build(t, &Config{SamplingRate: &tt.rate})
 		n := 0
 		for range 4000 {
-			if f.sample(newTraceID()) {
+			if f.joiner.Sample(tracing.NewTraceID()) {
 				n++
 			}
 		}
@@ -236,7 +137,7 @@ func TestSampling(t *testing.T) {
 	f := build(t, &Config{SamplingRate: proto.Float64(1)})
 	x := plugintest.Request{Lines: []string{"traceparent: 00-" + trace + "-" + id + "-00"}}.Exchange()
 	f.OnRequest(x)
-	if x.Value(f).(*visit).server.sampled {
+	if f.joiner.Visit(x).Server.Sampled {
 		t.Error("a trace that its caller does not sample is sampled")
 	}
 }
@@ -298,33 +199,4 @@ func TestExampleOfTheReadme(t *testing.T) {
 	if _, err := New(c, plugintest.NewHost()); err != nil {
 		t.Errorf("New(%v): %v", c, err)
 	}
-}
-
-// FuzzHeaders has any text stand in any header: what is read is written so that it is read
-// again.
-func FuzzHeaders(f *testing.F) {
-	for _, lines := range formatsTold {
-		name, value, _ := strings.Cut(lines[0], ": ")
-		f.Add(strings.ToLower(name), value)
-	}
-	f.Add("b3", "1-2-d-")
-	f.Add("traceparent", strings.Repeat("-", 60))
-	f.Fuzz(func(t *testing.T, name, value string) {
-		var h plugin.Header
-		h.Append(name, value)
-		for _, format := range formats {
-			var in, out span
-			if !format.extract(&h, &in) || !in.found() {
-				continue
-			}
-			if in.span == (spanID{}) {
-				in.span = newSpanID() // what is written is never without one
-			}
-			x := plugintest.Request{}.Exchange()
-			format.inject(x, &in)
-			if !format.extract(&x.Request.Header, &out) || out.trace != in.trace || out.span != in.span {
-				t.Errorf("%s %q: %v is read as %+v, want %+v", format.name, value, x.Request.Header.Fields(), out, in)
-			}
-		}
-	})
 }

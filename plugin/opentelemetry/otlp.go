@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/sekifuda/sekifuda/plugin"
+	"github.com/sekifuda/sekifuda/plugin/tracing"
 )
 
 // The fields of OTLP's messages (opentelemetry.proto.trace.v1 and common.v1) that are written
@@ -124,20 +125,20 @@ func appendResource(b []byte, attributes map[string]string, node string) []byte 
 	})
 }
 
-func appendIDs(b []byte, s *span) []byte {
-	b = appendBytes(b, spanTraceID, s.trace[:])
-	b = appendBytes(b, spanSpanID, s.span[:])
-	if s.parent != (spanID{}) {
-		b = appendBytes(b, spanParentID, s.parent[:])
+func appendIDs(b []byte, s *tracing.Span) []byte {
+	b = appendBytes(b, spanTraceID, s.Trace[:])
+	b = appendBytes(b, spanSpanID, s.ID[:])
+	if s.Parent != (tracing.SpanID{}) {
+		b = appendBytes(b, spanParentID, s.Parent[:])
 	}
 	return b
 }
 
 // appendServerSpan appends the span of the exchange, with Kong's names.
-func appendServerSpan(b []byte, x *plugin.Exchange, v *visit) []byte {
+func appendServerSpan(b []byte, x *plugin.Exchange, v *tracing.Visit) []byte {
 	return appendMessage(b, scopeSpansSpans, func(b []byte) []byte {
 		q := &x.Request
-		b = appendIDs(b, &v.server)
+		b = appendIDs(b, &v.Server)
 		b = appendText(b, spanName, "kong")
 		b = appendInt(b, spanKind, kindServer)
 		b = appendTime(b, spanStart, x.Times.Start)
@@ -168,9 +169,9 @@ func appendServerSpan(b []byte, x *plugin.Exchange, v *visit) []byte {
 }
 
 // appendClientSpan appends the span of the request to the upstream.
-func appendClientSpan(b []byte, x *plugin.Exchange, v *visit) []byte {
+func appendClientSpan(b []byte, x *plugin.Exchange, v *tracing.Visit) []byte {
 	return appendMessage(b, scopeSpansSpans, func(b []byte) []byte {
-		b = appendIDs(b, &v.client)
+		b = appendIDs(b, &v.Client)
 		b = appendText(b, spanName, "kong.balancer")
 		b = appendInt(b, spanKind, kindClient)
 		end := x.Times.FirstByte

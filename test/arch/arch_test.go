@@ -143,6 +143,7 @@ var sharedByPlugins = map[string]bool{
 	"plugin/outbox":     true,
 	"plugin/llm":        true,
 	"plugin/stats":      true,
+	"plugin/tracing":    true,
 	"plugin/plugintest": true,
 }
 

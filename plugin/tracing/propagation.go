@@ -1,4 +1,4 @@
-package opentelemetry
+package tracing
 
 import (
 	"encoding/hex"
@@ -7,24 +7,29 @@ import (
 	"github.com/sekifuda/sekifuda/plugin"
 )
 
-// propagation is which headers are read, taken out and written.
-type propagation struct {
-	extract  []*format
-	clear    []string
-	inject   []*format
-	preserve bool // also write the format that was found
-	other    *format
+// Settings are Kong's "propagation", and the deprecated header_type.
+type Settings struct {
+	Extract, Inject, Clear []string
+	Default                string // format that is written when none was found
+	HeaderType             string // counts when the lists say nothing
 }
 
-// compile reads config.propagation. The deprecated header_type counts when that says nothing.
-func compile(c *Config) (propagation, error) {
-	p := propagation{extract: formats, other: formatOf("w3c"), clear: c.GetPropagation().GetClear()}
-	if name := c.GetPropagation().GetDefaultFormat(); name != "" {
-		if p.other = formatOf(name); p.other == nil {
-			return p, fmt.Errorf("config.propagation.default_format: unknown format %q", name)
-		}
+// Propagation is which headers are read, taken out and written.
+type Propagation struct {
+	extract  []*Format
+	clear    []string
+	inject   []*Format
+	preserve bool // also write the format that was found
+	other    *Format
+}
+
+// Compile reads settings. An error names the field.
+func Compile(c Settings) (Propagation, error) {
+	p := Propagation{extract: formats, clear: c.Clear}
+	if p.other = formatOf(c.Default); p.other == nil {
+		return p, fmt.Errorf("config.propagation.default_format: unknown format %q", c.Default)
 	}
-	extract, inject := c.GetPropagation().GetExtract(), c.GetPropagation().GetInject()
+	extract, inject := c.Extract, c.Inject
 	if len(extract) > 0 {
 		p.extract = nil
 		for _, name := range extract {
@@ -41,12 +46,12 @@ func compile(c *Config) (propagation, error) {
 	if len(inject) == 0 {
 		inject = []string{"preserve"}
 		if len(extract) == 0 && len(p.clear) == 0 {
-			switch c.GetHeaderType() {
+			switch c.HeaderType {
 			case "", "preserve":
 			case "ignore":
 				p.extract = nil
 			default:
-				inject = append(inject, c.GetHeaderType())
+				inject = append(inject, c.HeaderType)
 			}
 		}
 	}
@@ -64,18 +69,18 @@ func compile(c *Config) (propagation, error) {
 	return p, nil
 }
 
-// read finds the trace that a request belongs to, and takes out what is to be taken out. A
+// Read finds the trace that a request belongs to, and takes out what is to be taken out. A
 // format whose headers are not well formed is passed over. in belongs to the caller, so that
 // nothing is allocated.
-func (p *propagation) read(x *plugin.Exchange, in *span) (by *format) {
+func (p *Propagation) Read(x *plugin.Exchange, in *Span) (by *Format) {
 	h := &x.Request.Header
-	*in = span{}
+	*in = Span{}
 	for _, f := range p.extract {
 		if f.extract(h, in) {
 			by = f
 			break
 		}
-		*in = span{}
+		*in = Span{}
 	}
 	for _, name := range p.clear {
 		h.Del(name)
@@ -83,20 +88,20 @@ func (p *propagation) read(x *plugin.Exchange, in *span) (by *format) {
 	return by
 }
 
-// write tells the upstream, and the log: there each format that is written has the trace id.
-func (p *propagation) write(x *plugin.Exchange, s *span, found *format) {
+// Write tells the upstream, and the log: there each format that is written has the trace id.
+func (p *Propagation) Write(x *plugin.Exchange, s *Span, found *Format) {
 	kept := p.other
 	if found != nil {
 		kept = found
 	}
 	log := append(make([]byte, 0, 64), '{')
-	write := func(f *format) {
+	write := func(f *Format) {
 		f.inject(x, s)
 		if len(log) > 1 {
 			log = append(log, ',')
 		}
 		log = append(append(append(log, '"'), f.name...), `":"`...)
-		log = append(hex.AppendEncode(log, s.trace[:]), '"')
+		log = append(hex.AppendEncode(log, s.Trace[:]), '"')
 	}
 	if p.preserve {
 		write(kept)
