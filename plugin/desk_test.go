@@ -14,10 +14,16 @@ import (
 	"github.com/sekifuda/sekifuda/model/schema"
 	"github.com/sekifuda/sekifuda/plugin"
 	"github.com/sekifuda/sekifuda/plugin/acl"
+	"github.com/sekifuda/sekifuda/plugin/aipromptdecorator"
+	"github.com/sekifuda/sekifuda/plugin/aipromptguard"
+	"github.com/sekifuda/sekifuda/plugin/aiprompttemplate"
+	"github.com/sekifuda/sekifuda/plugin/aiproxy"
 	"github.com/sekifuda/sekifuda/plugin/basicauth"
 	"github.com/sekifuda/sekifuda/plugin/correlationid"
+	"github.com/sekifuda/sekifuda/plugin/datadog"
 	"github.com/sekifuda/sekifuda/plugin/hmacauth"
 	"github.com/sekifuda/sekifuda/plugin/jwt"
+	"github.com/sekifuda/sekifuda/plugin/loggly"
 	"github.com/sekifuda/sekifuda/plugin/opentelemetry"
 	"github.com/sekifuda/sekifuda/plugin/plugintest"
 	"github.com/sekifuda/sekifuda/plugin/proxycache"
@@ -26,9 +32,11 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/responseratelimiting"
 	"github.com/sekifuda/sekifuda/plugin/responsetransformer"
 	"github.com/sekifuda/sekifuda/plugin/standardwebhooks"
+	"github.com/sekifuda/sekifuda/plugin/statsd"
 	"github.com/sekifuda/sekifuda/plugin/syslog"
 	"github.com/sekifuda/sekifuda/plugin/tcplog"
 	"github.com/sekifuda/sekifuda/plugin/udplog"
+	"github.com/sekifuda/sekifuda/plugin/zipkin"
 	entityv1 "github.com/sekifuda/sekifuda/proto/sekifuda/entity/v1"
 )
 
@@ -40,6 +48,9 @@ var folders = map[string]*plugin.Definition{
 	"requesttermination": requesttermination.Definition, "responseratelimiting": responseratelimiting.Definition,
 	"responsetransformer": responsetransformer.Definition, "standardwebhooks": standardwebhooks.Definition,
 	"syslog": syslog.Definition, "tcplog": tcplog.Definition, "udplog": udplog.Definition,
+	"aiproxy": aiproxy.Definition, "aipromptguard": aipromptguard.Definition,
+	"aipromptdecorator": aipromptdecorator.Definition, "aiprompttemplate": aiprompttemplate.Definition,
+	"statsd": statsd.Definition, "datadog": datadog.Definition, "loggly": loggly.Definition, "zipkin": zipkin.Definition,
 }
 
 // TestExamplesComeFromTheDeskToTheGate writes the example of each README as the Admin API

@@ -36,6 +36,7 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/syslog"
 	"github.com/sekifuda/sekifuda/plugin/tcplog"
 	"github.com/sekifuda/sekifuda/plugin/udplog"
+	"github.com/sekifuda/sekifuda/plugin/zipkin"
 )
 
 // Definitions returns every plugin of this build.
@@ -73,5 +74,6 @@ func Definitions() []*plugin.Definition {
 		syslog.Definition,
 		tcplog.Definition,
 		udplog.Definition,
+		zipkin.Definition,
 	}
 }

@@ -8,6 +8,7 @@ package opentelemetry
 
 import (
 	outbox "github.com/sekifuda/sekifuda/plugin/outbox"
+	tracing "github.com/sekifuda/sekifuda/plugin/tracing"
 	_ "github.com/sekifuda/sekifuda/proto/sekifuda/options/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -53,7 +54,7 @@ type Config struct {
 	// Share of traces that are kept, when the caller does not say.
 	SamplingRate *float64 `protobuf:"fixed64,13,opt,name=sampling_rate,json=samplingRate,proto3,oneof" json:"sampling_rate,omitempty"`
 	// Which trace headers are read and written.
-	Propagation   *Config_Propagation `protobuf:"bytes,14,opt,name=propagation,proto3" json:"propagation,omitempty"`
+	Propagation   *tracing.Headers `protobuf:"bytes,14,opt,name=propagation,proto3" json:"propagation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -179,91 +180,18 @@ func (x *Config) GetSamplingRate() float64 {
 	return 0
 }
 
-func (x *Config) GetPropagation() *Config_Propagation {
+func (x *Config) GetPropagation() *tracing.Headers {
 	if x != nil {
 		return x.Propagation
 	}
 	return nil
 }
 
-// Propagation says which trace headers are read, taken out and written.
-type Config_Propagation struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Formats to look for, in this order.
-	Extract []string `protobuf:"bytes,1,rep,name=extract,proto3" json:"extract,omitempty"`
-	// Headers to take out.
-	Clear []string `protobuf:"bytes,2,rep,name=clear,proto3" json:"clear,omitempty"`
-	// Formats to write; preserve is the one that was found.
-	Inject []string `protobuf:"bytes,3,rep,name=inject,proto3" json:"inject,omitempty"`
-	// Format to write when none was found.
-	DefaultFormat *string `protobuf:"bytes,4,opt,name=default_format,json=defaultFormat,proto3,oneof" json:"default_format,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Config_Propagation) Reset() {
-	*x = Config_Propagation{}
-	mi := &file_opentelemetry_config_proto_msgTypes[3]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Config_Propagation) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Config_Propagation) ProtoMessage() {}
-
-func (x *Config_Propagation) ProtoReflect() protoreflect.Message {
-	mi := &file_opentelemetry_config_proto_msgTypes[3]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Config_Propagation.ProtoReflect.Descriptor instead.
-func (*Config_Propagation) Descriptor() ([]byte, []int) {
-	return file_opentelemetry_config_proto_rawDescGZIP(), []int{0, 2}
-}
-
-func (x *Config_Propagation) GetExtract() []string {
-	if x != nil {
-		return x.Extract
-	}
-	return nil
-}
-
-func (x *Config_Propagation) GetClear() []string {
-	if x != nil {
-		return x.Clear
-	}
-	return nil
-}
-
-func (x *Config_Propagation) GetInject() []string {
-	if x != nil {
-		return x.Inject
-	}
-	return nil
-}
-
-func (x *Config_Propagation) GetDefaultFormat() string {
-	if x != nil && x.DefaultFormat != nil {
-		return *x.DefaultFormat
-	}
-	return ""
-}
-
 var File_opentelemetry_config_proto protoreflect.FileDescriptor
 
 const file_opentelemetry_config_proto_rawDesc = "" +
 	"\n" +
-	"\x1aopentelemetry/config.proto\x12 sekifuda.plugin.opentelemetry.v1\x1a\x12outbox/queue.proto\x1a!sekifuda/options/v1/options.proto\"\xa5\x13\n" +
+	"\x1aopentelemetry/config.proto\x12 sekifuda.plugin.opentelemetry.v1\x1a\x12outbox/queue.proto\x1a!sekifuda/options/v1/options.proto\x1a\x15tracing/headers.proto\"\xb5\x10\n" +
 	"\x06Config\x12=\n" +
 	"\x0ftraces_endpoint\x18\x01 \x01(\tB\x0f\xea\xe0\x18\vR\t\xb2\x01\x03url\xc0\x01\x01H\x00R\x0etracesEndpoint\x88\x01\x01\x129\n" +
 	"\rlogs_endpoint\x18\x02 \x01(\tB\x0f\xea\xe0\x18\vR\t\xb2\x01\x03url\xc0\x01\x01H\x01R\flogsEndpoint\x88\x01\x01\x12j\n" +
@@ -284,20 +212,14 @@ const file_opentelemetry_config_proto_rawDesc = "" +
 	"^opentelemetry: config.header_type is deprecated, please use config.propagation options instead\x12\x034.0\x1a\n" +
 	"\"preserve\"\x90\x01\x01H\bR\n" +
 	"headerType\x88\x01\x01\x12>\n" +
-	"\rsampling_rate\x18\r \x01(\x01B\x14\xea\xe0\x18\x10R\vR\t\x11\x00\x00\x00\x00\x00\x00\xf0?\x90\x01\x01H\tR\fsamplingRate\x88\x01\x01\x12x\n" +
-	"\vpropagation\x18\x0e \x01(\v24.sekifuda.plugin.opentelemetry.v1.Config.PropagationB \xea\xe0\x18\x1c\x10\x01\x1a\x18{\"default_format\":\"w3c\"}R\vpropagation\x1a:\n" +
+	"\rsampling_rate\x18\r \x01(\x01B\x14\xea\xe0\x18\x10R\vR\t\x11\x00\x00\x00\x00\x00\x00\xf0?\x90\x01\x01H\tR\fsamplingRate\x88\x01\x01\x12g\n" +
+	"\vpropagation\x18\x0e \x01(\v2#.sekifuda.plugin.tracing.v1.HeadersB \xea\xe0\x18\x1c\x10\x01\x1a\x18{\"default_format\":\"w3c\"}R\vpropagation\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aE\n" +
 	"\x17ResourceAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a\xdc\x02\n" +
-	"\vPropagation\x12H\n" +
-	"\aextract\x18\x01 \x03(\tB.\xea\xe0\x18*Z(*\x03gcp*\x06jaeger*\x03aws*\x02ot*\x03w3c*\adatadog*\x02b3R\aextract\x12*\n" +
-	"\x05clear\x18\x02 \x03(\tB\x14\xea\xe0\x18\x10Z\x0e\xb2\x01\vheader_nameR\x05clear\x12[\n" +
-	"\x06inject\x18\x03 \x03(\tBC\xea\xe0\x18?Z=*\bpreserve*\x03gcp*\tb3-single*\x06jaeger*\x03aws*\x02ot*\x03w3c*\adatadog*\x02b3R\x06inject\x12g\n" +
-	"\x0edefault_format\x18\x04 \x01(\tB;\xea\xe0\x187\x10\x01R3*\x03gcp*\tb3-single*\x06jaeger*\x03aws*\x02ot*\x03w3c*\adatadog*\x02b3H\x00R\rdefaultFormat\x88\x01\x01B\x11\n" +
-	"\x0f_default_format:\x8a\x02\xf2\xe0\x18L\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01:\x8a\x02\xf2\xe0\x18L\n" +
 	"\ropentelemetry\x10\x0e\x1a\x053.9.1\"\x04grpc\"\x05grpcs\"\x04http\"\x05https*\x04grpc*\x05grpcs*\x04http*\x05https\xfa\xe0\x18\xb5\x01\n" +
 	"\"\n" +
 	" \n" +
@@ -328,19 +250,19 @@ func file_opentelemetry_config_proto_rawDescGZIP() []byte {
 	return file_opentelemetry_config_proto_rawDescData
 }
 
-var file_opentelemetry_config_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_opentelemetry_config_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_opentelemetry_config_proto_goTypes = []any{
-	(*Config)(nil),             // 0: sekifuda.plugin.opentelemetry.v1.Config
-	nil,                        // 1: sekifuda.plugin.opentelemetry.v1.Config.HeadersEntry
-	nil,                        // 2: sekifuda.plugin.opentelemetry.v1.Config.ResourceAttributesEntry
-	(*Config_Propagation)(nil), // 3: sekifuda.plugin.opentelemetry.v1.Config.Propagation
-	(*outbox.Limits)(nil),      // 4: sekifuda.plugin.outbox.v1.Limits
+	(*Config)(nil),          // 0: sekifuda.plugin.opentelemetry.v1.Config
+	nil,                     // 1: sekifuda.plugin.opentelemetry.v1.Config.HeadersEntry
+	nil,                     // 2: sekifuda.plugin.opentelemetry.v1.Config.ResourceAttributesEntry
+	(*outbox.Limits)(nil),   // 3: sekifuda.plugin.outbox.v1.Limits
+	(*tracing.Headers)(nil), // 4: sekifuda.plugin.tracing.v1.Headers
 }
 var file_opentelemetry_config_proto_depIdxs = []int32{
 	1, // 0: sekifuda.plugin.opentelemetry.v1.Config.headers:type_name -> sekifuda.plugin.opentelemetry.v1.Config.HeadersEntry
 	2, // 1: sekifuda.plugin.opentelemetry.v1.Config.resource_attributes:type_name -> sekifuda.plugin.opentelemetry.v1.Config.ResourceAttributesEntry
-	4, // 2: sekifuda.plugin.opentelemetry.v1.Config.queue:type_name -> sekifuda.plugin.outbox.v1.Limits
-	3, // 3: sekifuda.plugin.opentelemetry.v1.Config.propagation:type_name -> sekifuda.plugin.opentelemetry.v1.Config.Propagation
+	3, // 2: sekifuda.plugin.opentelemetry.v1.Config.queue:type_name -> sekifuda.plugin.outbox.v1.Limits
+	4, // 3: sekifuda.plugin.opentelemetry.v1.Config.propagation:type_name -> sekifuda.plugin.tracing.v1.Headers
 	4, // [4:4] is the sub-list for method output_type
 	4, // [4:4] is the sub-list for method input_type
 	4, // [4:4] is the sub-list for extension type_name
@@ -354,14 +276,13 @@ func file_opentelemetry_config_proto_init() {
 		return
 	}
 	file_opentelemetry_config_proto_msgTypes[0].OneofWrappers = []any{}
-	file_opentelemetry_config_proto_msgTypes[3].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_opentelemetry_config_proto_rawDesc), len(file_opentelemetry_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -46,7 +46,7 @@ var formatsTold = map[string][]string{
 func TestWhatIsReadAndWritten(t *testing.T) {
 	t.Parallel()
 	p := func(extract, inject, clear, other string) *Config {
-		c := &Config{Propagation: &Config_Propagation{Extract: strings.Fields(extract), Inject: strings.Fields(inject), Clear: strings.Fields(clear)}}
+		c := &Config{Propagation: &tracing.Headers{Extract: strings.Fields(extract), Inject: strings.Fields(inject), Clear: strings.Fields(clear)}}
 		if other != "" {
 			c.Propagation.DefaultFormat = proto.String(other)
 		}
@@ -164,9 +164,9 @@ func TestNewRefuses(t *testing.T) {
 	for want, c := range map[string]*Config{
 		"config: at least one":              {},
 		"config.traces_endpoint":            {TracesEndpoint: proto.String("ftp://c.test")},
-		"config.propagation.extract":        {TracesEndpoint: endpoint, Propagation: &Config_Propagation{Extract: []string{"x"}}},
-		"config.propagation.inject":         {TracesEndpoint: endpoint, Propagation: &Config_Propagation{Inject: []string{"x"}}},
-		"config.propagation.default_format": {TracesEndpoint: endpoint, Propagation: &Config_Propagation{DefaultFormat: proto.String("x")}},
+		"config.propagation.extract":        {TracesEndpoint: endpoint, Propagation: &tracing.Headers{Extract: []string{"x"}}},
+		"config.propagation.inject":         {TracesEndpoint: endpoint, Propagation: &tracing.Headers{Inject: []string{"x"}}},
+		"config.propagation.default_format": {TracesEndpoint: endpoint, Propagation: &tracing.Headers{DefaultFormat: proto.String("x")}},
 		"config.queue":                      {TracesEndpoint: endpoint, Queue: &outbox.Limits{MaxEntries: proto.Int64(0)}},
 	} {
 		if _, err := New(c, plugintest.NewHost()); err == nil || !strings.HasPrefix(err.Error(), want) {
