@@ -8,6 +8,11 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/llm"
 )
 
+// wording is an error in Kong's own words, which clients read.
+type wording string
+
+func (w wording) Error() string { return string(w) }
+
 // huggingFace is the form of Hugging Face's inference: OpenAI's with settings apart.
 type huggingFace struct{}
 
@@ -42,7 +47,7 @@ func (huggingFace) answer(body []byte, m *model, route string) (llm.Object, erro
 	o := llm.Decode(body)
 	var list []llm.Object
 	if o == nil && json.Unmarshal(body, &list) != nil {
-		return nil, errors.New("Failed to decode response") //nolint:staticcheck // Kong's words, which the client reads
+		return nil, wording("Failed to decode response")
 	}
 	for _, name := range []string{"error", "message"} {
 		if problem := o[name]; problem != nil {
@@ -65,7 +70,7 @@ func (huggingFace) answer(body []byte, m *model, route string) (llm.Object, erro
 			choices = append(choices, choice(i, content))
 		}
 	default:
-		return nil, errors.New("Invalid response format") //nolint:staticcheck // Kong's words, which the client reads
+		return nil, wording("Invalid response format")
 	}
 	out := llm.Object{"model": m.name, "object": route, "choices": choices, "usage": llm.Object{}}
 	take(out, o, "object", "usage")

@@ -13,6 +13,9 @@ type mediaType struct {
 }
 
 func parseMediaType(text string) (mediaType, bool) {
+	if strings.TrimSpace(text) == "*" { // Kong's short form of all
+		return mediaType{kind: "*", sub: "*"}, true
+	}
 	full, parameters, err := mime.ParseMediaType(text)
 	kind, sub, ok := strings.Cut(full, "/")
 	if err != nil || !ok {

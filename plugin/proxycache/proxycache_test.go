@@ -213,6 +213,7 @@ func TestWhatIsKept(t *testing.T) {
 		{"another charset", config(nil), 200, []string{"Content-Type: text/plain; charset=utf-8"}, false},
 		{"any subtype", config(func(c *Config) { c.ContentType = []string{"text/*"} }), 200, []string{"Content-Type: text/csv"}, true},
 		{"any type", config(func(c *Config) { c.ContentType = []string{"*/*"} }), 200, []string{"Content-Type: image/png"}, true},
+		{"any type in short", config(func(c *Config) { c.ContentType = []string{"*"} }), 200, []string{"Content-Type: image/png"}, true},
 		{"varies by all", config(nil), 200, []string{isJSON, "Vary: *"}, false},
 		{"control is not obeyed", config(nil), 200, []string{isJSON, "Cache-Control: no-store"}, true},
 		{"says nothing", config(obey), 200, []string{isJSON}, false},
