@@ -9,16 +9,19 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
 	"github.com/sekifuda/sekifuda/controlplane/adminapi"
+	"github.com/sekifuda/sekifuda/controlplane/authority"
 	"github.com/sekifuda/sekifuda/controlplane/config"
 	"github.com/sekifuda/sekifuda/controlplane/console"
 	"github.com/sekifuda/sekifuda/controlplane/fleet"
 	"github.com/sekifuda/sekifuda/controlplane/grpcapi"
+	"github.com/sekifuda/sekifuda/controlplane/keyring"
 	"github.com/sekifuda/sekifuda/controlplane/publish"
 	"github.com/sekifuda/sekifuda/controlplane/release"
 	"github.com/sekifuda/sekifuda/controlplane/rollout"
@@ -27,6 +30,7 @@ import (
 	"github.com/sekifuda/sekifuda/controlplane/xds"
 	"github.com/sekifuda/sekifuda/model/schema"
 	"github.com/sekifuda/sekifuda/plugin"
+	feedv1 "github.com/sekifuda/sekifuda/proto/sekifuda/feed/v1"
 )
 
 // waitAtMost is how long a REST write's answer is held back for nodes to enforce it, unless
@@ -57,10 +61,16 @@ type Options struct {
 	// WindowRule may have the runs of a client of the Admin API be change windows.
 	WindowRule adminapi.WindowRule
 
+	Authority *authority.Authority
+	Keys      *keyring.Keyring
+
 	Admin   net.Listener
 	Console net.Listener
 	GRPC    net.Listener
-	Feeds   []net.Listener
+	// Feeds serve nodes that prove who they are; OpenFeeds take them at their word: those
+	// within the process, and on loopback.
+	Feeds     []net.Listener
+	OpenFeeds []net.Listener
 }
 
 // ControlPlane is the office, ready to run.
@@ -147,12 +157,14 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 		g.Go(func() error { return ended(c.poison.run(ctx)) })
 	}
 	g.Go(func() error { return c.windows.Run(ctx) })
+	g.Go(func() error { return ended(c.Authority.Run(ctx)) })
 	c.serveFeeds(ctx, g)
 	if c.GRPC != nil {
 		s := grpc.NewServer(grpc.ChainUnaryInterceptor(grpcapi.Intercept(c.Log)), grpc.ChainStreamInterceptor(grpcapi.InterceptStream(c.Log)),
 			grpc.MaxRecvMsgSize(64<<20))
 		grpcapi.Register(s, grpcapi.Options{
-			Config: c.config, Fleet: c.fleet, Release: c.release, Nodes: asked{c.fleet}, Version: c.Version, Database: c.Database, Started: c.started, Log: c.Log,
+			Config: c.config, Fleet: c.fleet, Release: c.release, Nodes: asked{c.fleet}, Authority: c.Authority, Keys: c.Keys,
+			Version: c.Version, Database: c.Database, Started: c.started, Log: c.Log,
 		})
 		serveGRPC(ctx, g, "gRPC Admin API", s, c.GRPC)
 	}
@@ -165,12 +177,21 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// serveFeeds serves all feeds by one server: streams are numbered by it.
 func (c *ControlPlane) serveFeeds(ctx context.Context, g *errgroup.Group) {
-	if len(c.Feeds) == 0 {
+	feeds := slices.Clone(c.Feeds)
+	for _, l := range c.OpenFeeds {
+		feeds = append(feeds, authority.Trusted(l))
+	}
+	if len(feeds) == 0 {
 		return
 	}
-	s := xds.NewServer(ctx, c.cache, xds.ServerOptions{Nodes: fleet.NewReports(c.fleet)})
-	for _, l := range c.Feeds {
+	s := xds.NewServer(ctx, c.cache, xds.ServerOptions{
+		Identify: identify, Nodes: fleet.NewReports(c.fleet, reporter),
+		GRPC: append(c.Authority.Intercept(), grpc.Creds(c.Authority.Credentials())),
+	})
+	feedv1.RegisterBootstrapServiceServer(s, c.Authority.Service())
+	for _, l := range feeds {
 		serveGRPC(ctx, g, "feed", s, l)
 	}
 }

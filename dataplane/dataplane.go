@@ -36,6 +36,7 @@ type Counts = engine.Counts
 type Options struct {
 	ControlPlane string // gRPC target of the feed
 	Credentials  credentials.TransportCredentials
+	Identity     *feed.Identity // decides id and group; nil: the node says who it is
 	Dial         []grpc.DialOption
 	NodeID       string // "": made once and kept in the data folder
 	Labels       map[string]string
@@ -87,6 +88,10 @@ type DataPlane struct {
 
 // New wires the rooms. It does no network I/O; it reads the node's id from its data folder.
 func New(_ context.Context, o Options) (*DataPlane, error) {
+	if o.Identity != nil {
+		o.NodeID, o.Group = o.Identity.Node()
+		o.Credentials = o.Identity.Credentials()
+	}
 	if o.NodeID == "" {
 		id, err := KeptID(filepath.Join(o.DataDir, "node-id"))
 		if err != nil {
@@ -122,7 +127,7 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 		return nil, err
 	}
 	d.feed, err = feed.New(feed.Options{
-		Conn: conn, NodeID: o.NodeID, Hostname: hostname, Labels: o.Labels, Group: o.Group, Version: o.Version,
+		Conn: conn, Identity: o.Identity, NodeID: o.NodeID, Group: o.Group, Hostname: hostname, Labels: o.Labels, Version: o.Version,
 		Dir: filepath.Join(o.DataDir, "snapshots"), Applier: d, Answer: d.answer, Log: o.Log,
 		Stats: func() []*feedv1.RevisionStats { return d.tally.since(d.engine.Served()) },
 	})

@@ -32,6 +32,7 @@ type client struct {
 	config  controlv1.ConfigServiceClient
 	fleet   controlv1.FleetServiceClient
 	rollout controlv1.RolloutServiceClient
+	access  controlv1.AccessServiceClient
 	schema  *schema.Schema
 	addr    string
 	conn    *grpc.ClientConn
@@ -91,8 +92,8 @@ func dial(addr string) (*client, error) {
 	}
 	return &client{
 		config: controlv1.NewConfigServiceClient(conn), fleet: controlv1.NewFleetServiceClient(conn),
-		rollout: controlv1.NewRolloutServiceClient(conn),
-		schema:  s, addr: addr, conn: conn,
+		rollout: controlv1.NewRolloutServiceClient(conn), access: controlv1.NewAccessServiceClient(conn),
+		schema: s, addr: addr, conn: conn,
 	}, nil
 }
 

@@ -63,7 +63,9 @@ func init() {
 		"window":       {"list, publish or drop change windows", window},
 		"import":       {"take over the configuration of a Kong, as one revision", importConfig},
 		"limits":       {"what clients used of limits; set counts back", limits},
-		"nodes":        {"the nodes and what they enforce", nodes},
+		"nodes":        {"the nodes and what they enforce; revoke one", nodes},
+		"token":        {"tokens by which nodes join", tokens},
+		"keys":         {"rotate the keys of secrets and the nodes' authority", keys},
 		"version":      {"print the version", printVersion},
 	}
 }

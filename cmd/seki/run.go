@@ -20,6 +20,7 @@ import (
 	"github.com/sekifuda/sekifuda/controlplane"
 	"github.com/sekifuda/sekifuda/controlplane/adminapi"
 	"github.com/sekifuda/sekifuda/dataplane"
+	"github.com/sekifuda/sekifuda/dataplane/feed"
 	"github.com/sekifuda/sekifuda/model/schema"
 	"github.com/sekifuda/sekifuda/plugin"
 	"github.com/sekifuda/sekifuda/plugin/proxycache"
@@ -122,17 +123,17 @@ func runAll(ctx context.Context, c *call) error {
 		p.log.Warn("a setting of Kong's is not used", "setting", key, "reason", why)
 	}
 	defer p.close()
-	feed := bufconn.Listen(1 << 20)
+	inside := bufconn.Listen(1 << 20)
 	var cp *controlplane.ControlPlane
 	reachable := func() bool { return cp.Reachable() } // asked once everything is served
-	dp, err := p.gate(ctx, &gate, reachable, "passthrough:///in-process", grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-		return feed.DialContext(ctx)
+	dp, err := p.gate(ctx, &gate, reachable, "passthrough:///in-process", nil, grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+		return inside.DialContext(ctx)
 	}))
 	if err != nil {
 		return err
 	}
 	var closeStore func()
-	if cp, closeStore, err = p.office(ctx, &office, dp, feed); err != nil {
+	if cp, closeStore, err = p.office(ctx, &office, dp, inside); err != nil {
 		return err
 	}
 	defer closeStore()
@@ -178,30 +179,29 @@ func runControlPlane(ctx context.Context, c *call) error {
 }
 
 func runDataPlane(ctx context.Context, c *call) error {
-	f := c.flags("--control-plane ADDRESS [FLAGS]")
+	f := c.flags("--control-plane ADDRESS [--join-token TOKEN] [FLAGS]")
 	var common commonSettings
 	var gate gateSettings
+	var join joinSettings
 	common.flags(f, "./.seki-dataplane")
 	gate.flags(f)
-	target := f.String("control-plane", "", "address of the control plane's feed")
-	feedInsecure := f.Bool("feed-insecure", false, "feed without TLS and tokens, on loopback only")
+	join.flags(f)
 	if err := parsePlane(f); err != nil {
 		return err
 	}
-	switch {
-	case *target == "":
-		return errNoControlPlane
-	case !*feedInsecure:
-		return errors.New("nodes cannot enrol with certificates yet: say --feed-insecure, with a control plane on loopback")
-	case !onLoopback(*target):
-		return fmt.Errorf("--feed-insecure is for loopback only, not for --control-plane %s", *target)
+	if err := join.check(); err != nil {
+		return err
 	}
 	p, err := c.process(common)
 	if err != nil {
 		return err
 	}
 	defer p.close()
-	dp, err := p.gate(ctx, &gate, nil, *target)
+	identity, err := p.join(ctx, &join, gate.nodeID)
+	if err != nil {
+		return err
+	}
+	dp, err := p.gate(ctx, &gate, nil, join.target, identity)
 	if err != nil {
 		return err
 	}
@@ -225,7 +225,7 @@ func parsePlane(f *flags) error {
 }
 
 // gate makes the data plane; reachable is its Options.Reachable.
-func (p *process) gate(ctx context.Context, s *gateSettings, reachable func() bool, target string, dial ...grpc.DialOption) (*dataplane.DataPlane, error) {
+func (p *process) gate(ctx context.Context, s *gateSettings, reachable func() bool, target string, identity *feed.Identity, dial ...grpc.DialOption) (*dataplane.DataPlane, error) {
 	labels, err := parseLabels(s.labels)
 	if err != nil {
 		return nil, err
@@ -243,7 +243,8 @@ func (p *process) gate(ctx context.Context, s *gateSettings, reachable func() bo
 		return nil, err
 	}
 	return dataplane.New(ctx, dataplane.Options{
-		ControlPlane: target, Credentials: insecure.NewCredentials(), Dial: dial, NodeID: s.nodeID, Labels: labels, Group: s.group, Version: version, DataDir: p.dataDir,
+		ControlPlane: target, Credentials: insecure.NewCredentials(), Identity: identity, Dial: dial,
+		NodeID: s.nodeID, Labels: labels, Group: s.group, Version: version, DataDir: p.dataDir,
 		Plugins: p.plugins, Proxy: proxy, ProxyTLS: secure, RedisURL: s.redisURL, TrustedIPs: trusted,
 		HeaderTimeout: s.headerTimeout, BodyTimeout: s.bodyTimeout, IdleTimeout: s.idleTimeout,
 		MaxHeaderBytes: s.maxHeader, MaxBodyBytes: s.maxBody, DrainTimeout: s.drainTimeout,
@@ -253,9 +254,10 @@ func (p *process) gate(ctx context.Context, s *gateSettings, reachable func() bo
 }
 
 // office makes the control plane; dp is the node in the same process, if there is one.
-func (p *process) office(ctx context.Context, s *officeSettings, dp *dataplane.DataPlane, feeds ...net.Listener) (*controlplane.ControlPlane, func(), error) {
+func (p *process) office(ctx context.Context, s *officeSettings, dp *dataplane.DataPlane, open ...net.Listener) (*controlplane.ControlPlane, func(), error) {
 	o := controlplane.Options{
-		Schema: p.schema, Plugins: p.plugins, Checker: checker{p.plugins, p.schema}, Version: version, Log: p.log, Now: time.Now, Feeds: feeds, KeepRefused: s.keepRefused,
+		Schema: p.schema, Plugins: p.plugins, Checker: checker{p.plugins, p.schema}, Version: version, Log: p.log, Now: time.Now,
+		OpenFeeds: open, KeepRefused: s.keepRefused,
 		WindowRule: adminapi.WindowRule{Agent: s.windowAgent, Quiet: s.windowQuiet},
 	}
 	nodeID, err := p.nodeID()
@@ -282,7 +284,11 @@ func (p *process) office(ctx context.Context, s *officeSettings, dp *dataplane.D
 	if err != nil {
 		return nil, nil, err
 	}
-	if feed != nil {
+	switch {
+	case feed == nil:
+	case s.feedInsecure:
+		o.OpenFeeds = append(o.OpenFeeds, feed)
+	default:
 		o.Feeds = append(o.Feeds, feed)
 	}
 	st, database, err := openStore(ctx, p.log, s.databaseURL, p.dataDir)
@@ -294,6 +300,13 @@ func (p *process) office(ctx context.Context, s *officeSettings, dp *dataplane.D
 		if err := st.Close(); err != nil {
 			p.log.Error("close store", "error", err)
 		}
+	}
+	if o.Keys, err = p.openKeyring(ctx, st, s); err == nil {
+		o.Authority, err = p.openAuthority(ctx, st, o.Keys)
+	}
+	if err != nil {
+		closeStore()
+		return nil, nil, err
 	}
 	return controlplane.New(o), closeStore, nil
 }

@@ -20,6 +20,7 @@ type officeSettings struct {
 	keepRefused   bool
 	windowAgent   string
 	windowQuiet   time.Duration
+	kekFile       string
 }
 
 // gateSettings are a node's.
@@ -67,6 +68,8 @@ func (s *officeSettings) flags(f *flags, feed string) {
 	f.BoolVar(&s.keepRefused, "keep-refused", false, "do not take back revisions that nodes refuse and nobody runs")
 	f.StringVar(&s.windowAgent, "window-agent", "", "publish each run of this client as one revision: the beginning of its User-Agent, such as decK; empty: nobody's")
 	f.DurationVar(&s.windowQuiet, "window-quiet", 2*time.Second, "how long a client of --window-agent must be quiet for its run to be over")
+	f.StringVar(&s.kekFile, "kek-file", "", "file with the key-encryption key of secrets in the database, one a line, that in use first; "+
+		"SEKI_KEK may hold it instead; empty: kept in the data folder (embedded store), or beside what it protects (PostgreSQL)")
 }
 
 func (s *gateSettings) flags(f *flags) {
@@ -98,13 +101,7 @@ func (s *officeSettings) check() error {
 	if s.windowAgent != "" && s.windowQuiet <= 0 {
 		return fmt.Errorf("--window-quiet %v: a run must be quiet for some time to be over", s.windowQuiet)
 	}
-	if s.feedListen == "off" || s.feedListen == "" {
-		return nil
-	}
-	if !s.feedInsecure {
-		return fmt.Errorf("--feed-listen %s: nodes cannot enrol with certificates yet; say --feed-insecure on loopback, or --feed-listen off", s.feedListen)
-	}
-	if !onLoopback(s.feedListen) {
+	if s.feedInsecure && s.feedListen != "off" && !onLoopback(s.feedListen) {
 		return fmt.Errorf("--feed-insecure is for loopback only, not for --feed-listen %s", s.feedListen)
 	}
 	return nil

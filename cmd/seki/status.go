@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
@@ -73,28 +72,4 @@ func askReady(ctx context.Context, c *call, addr string) error {
 	}
 	fmt.Fprintln(c.out, "ready")
 	return nil
-}
-
-// nodes lists the nodes and what they enforce.
-func nodes(ctx context.Context, c *call) error {
-	f := c.flags("[FLAGS]")
-	f.serverFlag()
-	return f.talk(ctx, 0, 0, func(ctx context.Context, cl *client) error {
-		res, err := cl.fleet.ListNodes(ctx, &controlv1.ListNodesRequest{})
-		if err != nil {
-			return err
-		}
-		w := tabwriter.NewWriter(c.out, 0, 4, 2, ' ', 0)
-		fmt.Fprintln(w, "NODE\tGROUP\tADDRESS\tCONNECTED\tREVISION\tTARGET\tLAST SEEN\tREFUSED")
-		for _, n := range res.GetNodes() {
-			refused := "-"
-			if r := n.GetRefusal(); r != nil && len(r.GetViolations()) > 0 {
-				v := r.GetViolations()[0]
-				refused = v.GetObject() + ": " + v.GetReason()
-			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%t\t%d\t%d\t%s\t%s\n", n.GetId(), dash(n.GetGroup()), dash(n.GetIp()), n.GetConnected(),
-				n.GetRunning().GetStagedRev(), n.GetTarget().GetStagedRev(), n.GetLastSeen().AsTime().Local().Format(time.DateTime), refused)
-		}
-		return w.Flush()
-	})
 }

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"context"
 	"errors"
 	"io"
 	"maps"
@@ -25,10 +26,14 @@ const (
 type Reports struct {
 	feedv1.UnimplementedNodeServiceServer
 	fleet *Fleet
+	who   func(ctx context.Context) (id string, known bool)
 }
 
-// NewReports returns the service that feeds f.
-func NewReports(f *Fleet) *Reports { return &Reports{fleet: f} }
+// NewReports returns the service that feeds f. who tells which node a connection proves to be
+// of; nil: none does, and nodes are taken at their word.
+func NewReports(f *Fleet, who func(ctx context.Context) (id string, known bool)) *Reports {
+	return &Reports{fleet: f, who: who}
+}
 
 // Report takes in one node's reports and answers until its stream ends, and asks it what
 // there is to ask. A node must be known by its configuration stream first.
@@ -54,7 +59,11 @@ func (r *Reports) Report(s feedv1.NodeService_ReportServer) error {
 }
 
 func (r *Reports) receive(s feedv1.NodeService_ReportServer) error {
-	for id := ""; ; {
+	id := ""
+	if r.who != nil {
+		id, _ = r.who(s.Context())
+	}
+	for {
 		q, err := s.Recv()
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -63,7 +72,7 @@ func (r *Reports) receive(s feedv1.NodeService_ReportServer) error {
 			return err
 		}
 		if id != "" && q.GetNodeId() != id {
-			return status.Errorf(codes.InvalidArgument, "node_id changed from %q to %q", id, q.GetNodeId())
+			return status.Errorf(codes.InvalidArgument, "node_id is %q, not %q", id, q.GetNodeId())
 		}
 		id = q.GetNodeId()
 		if a := q.GetAnswer(); a != nil {

@@ -11,22 +11,26 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/sekifuda/sekifuda/controlplane/authority"
 	"github.com/sekifuda/sekifuda/controlplane/config"
 	"github.com/sekifuda/sekifuda/controlplane/fleet"
+	"github.com/sekifuda/sekifuda/controlplane/keyring"
 	"github.com/sekifuda/sekifuda/controlplane/release"
 	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
 )
 
 // Options are what the API is made of.
 type Options struct {
-	Config   *config.Config
-	Fleet    *fleet.Fleet
-	Release  *release.Desk
-	Nodes    Nodes
-	Version  string
-	Database string // "postgres" or "sqlite"
-	Started  time.Time
-	Log      *slog.Logger
+	Config    *config.Config
+	Fleet     *fleet.Fleet
+	Authority *authority.Authority
+	Keys      *keyring.Keyring
+	Release   *release.Desk
+	Nodes     Nodes
+	Version   string
+	Database  string // "postgres" or "sqlite"
+	Started   time.Time
+	Log       *slog.Logger
 }
 
 // Register adds the API's services to a server.
@@ -35,6 +39,7 @@ func Register(s *grpc.Server, o Options) {
 	controlv1.RegisterFleetServiceServer(s, &fleetServer{Options: o})
 	controlv1.RegisterRolloutServiceServer(s, &rolloutServer{Options: o})
 	controlv1.RegisterBackupServiceServer(s, &backupServer{Options: o})
+	controlv1.RegisterAccessServiceServer(s, &accessServer{Options: o})
 }
 
 // Intercept turns faults of unary calls into statuses.

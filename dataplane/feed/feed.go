@@ -94,6 +94,8 @@ func (wall) After(d time.Duration) <-chan time.Time { return time.After(d) }
 type Options struct {
 	Conn    grpc.ClientConnInterface // to the control plane; see Dial
 	Applier Applier
+	// Identity is renewed while the client runs; nil: the connection proves nothing.
+	Identity *Identity
 
 	NodeID   string
 	Group    string // claimed; a certificate's group wins
@@ -215,6 +217,9 @@ func (c *Client) Run(ctx context.Context) error {
 	if c.Conn != nil {
 		wg.Go(func() { c.retry(ctx, "configuration stream", c.session) })
 		wg.Go(func() { c.retry(ctx, "report stream", c.report) })
+		if c.Identity != nil {
+			wg.Go(func() { c.Identity.renewing(ctx, c.Conn, c.Log) })
+		}
 	}
 	wg.Wait()
 	c.guard.end(c.Clock.Now())
