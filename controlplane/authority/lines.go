@@ -13,17 +13,26 @@ type lines struct {
 	byNode map[string]map[*line]struct{}
 }
 
-// line is one node's connection.
+// line is one connection; it has a name once the node proved itself.
 type line struct {
 	net.Conn
-	node string
-	of   *lines
+	of *lines
+
+	// Guarded by lines.mu.
+	node   string
+	closed bool
 }
 
-func (l *lines) add(node string, c net.Conn) net.Conn {
-	n := &line{Conn: c, node: node, of: l}
+func (l *lines) open(c net.Conn) *line { return &line{Conn: c, of: l} }
+
+// name notes whose connection it is.
+func (l *lines) name(n *line, node string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if n.closed {
+		return
+	}
+	n.node = node
 	if l.byNode == nil {
 		l.byNode = map[string]map[*line]struct{}{}
 	}
@@ -31,12 +40,12 @@ func (l *lines) add(node string, c net.Conn) net.Conn {
 		l.byNode[node] = map[*line]struct{}{}
 	}
 	l.byNode[node][n] = struct{}{}
-	return n
 }
 
 // Close implements net.Conn.
 func (n *line) Close() error {
 	n.of.mu.Lock()
+	n.closed = true
 	delete(n.of.byNode[n.node], n)
 	if len(n.of.byNode[n.node]) == 0 {
 		delete(n.of.byNode, n.node)

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -27,18 +28,22 @@ type Proof struct {
 // through is of an admitted node.
 func From(ctx context.Context) (node, group string, ok bool) {
 	info := infoOf(ctx)
-	if info == nil || info.trusted || info.proof.Node == "" {
+	if info == nil || info.trusted {
 		return "", "", false
 	}
-	return info.proof.Node, info.proof.Group, true
+	p := info.proof.Load()
+	if p == nil {
+		return "", "", false
+	}
+	return p.Node, p.Group, true
 }
 
-// authInfo is what the handshake found out about a connection.
+// authInfo is what is known of a connection.
 type authInfo struct {
 	credentials.TLSInfo
 	trusted bool
-	proof   Proof
-	err     error // why there is no proof
+	line    *line
+	proof   atomic.Pointer[Proof] // nil until a call needed it and it was good
 }
 
 // AuthType implements credentials.AuthInfo.
@@ -98,11 +103,23 @@ func (t *transport) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 	if err != nil {
 		return nil, nil, err
 	}
-	out := &authInfo{TLSInfo: info.(credentials.TLSInfo)}
-	if out.proof, out.err = t.authority.prove(out.State.PeerCertificates); out.err == nil {
-		conn = t.authority.lines.add(out.proof.Node, conn)
+	out := &authInfo{TLSInfo: info.(credentials.TLSInfo), line: t.authority.lines.open(conn)}
+	return out.line, out, nil
+}
+
+// proven reads whose connection it is. A certificate that was not good is looked at again by
+// the next call: another replica may have made a new authority just now.
+func (a *Authority) proven(info *authInfo) (Proof, error) {
+	if p := info.proof.Load(); p != nil {
+		return *p, nil
 	}
-	return conn, out, nil
+	p, err := a.prove(info.State.PeerCertificates)
+	if err != nil {
+		return p, err
+	}
+	a.lines.name(info.line, p.Node)
+	info.proof.Store(&p)
+	return p, nil
 }
 
 // errNoCertificate is the answer to a node that did not enrol.
@@ -168,12 +185,12 @@ func (a *Authority) Intercept() []grpc.ServerOption {
 			return refuse("the connection says nothing of who is there")
 		case info.trusted:
 			return nil
-		case info.err != nil:
-			return info.err
-		case method == feedv1.BootstrapService_Renew_FullMethodName:
-			return nil
 		}
-		return a.admit(info.proof, false)
+		p, err := a.proven(info)
+		if err != nil || method == feedv1.BootstrapService_Renew_FullMethodName {
+			return err
+		}
+		return a.admit(p, false)
 	}
 	return []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {

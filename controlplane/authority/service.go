@@ -40,9 +40,13 @@ func (s *service) Renew(ctx context.Context, q *feedv1.RenewRequest) (*feedv1.Re
 	if info == nil || info.trusted {
 		return nil, errNoCertificate
 	}
-	issued, err := s.authority.Renew(ctx, info.proof, q.GetCsr())
+	p, err := s.authority.proven(info)
 	if err != nil {
-		return nil, s.answer(ctx, "renew", info.proof.Node, err)
+		return nil, err
+	}
+	issued, err := s.authority.Renew(ctx, p, q.GetCsr())
+	if err != nil {
+		return nil, s.answer(ctx, "renew", p.Node, err)
 	}
 	return &feedv1.RenewResponse{Identity: s.identity(issued)}, nil
 }

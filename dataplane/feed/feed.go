@@ -148,6 +148,9 @@ func New(o Options) (*Client, error) {
 	if o.Applier == nil || o.NodeID == "" {
 		return nil, errors.New("a feed needs an applier and a node id")
 	}
+	if o.Identity != nil && !o.Identity.Enrolled() {
+		return nil, errors.New("a feed with an identity needs one that has enrolled")
+	}
 	if err := o.check(); err != nil {
 		return nil, err
 	}

@@ -2,7 +2,9 @@ package feed
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"time"
 
@@ -55,7 +57,8 @@ func (c *Client) session(ctx context.Context) (moved bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("open stream: %w", err)
 	}
-	if err := stream.Send(c.hello()); err != nil {
+	// EOF says that the control plane ended the stream; why, is for Recv to say.
+	if err := stream.Send(c.hello()); err != nil && !errors.Is(err, io.EOF) {
 		return false, fmt.Errorf("send position: %w", err)
 	}
 	// A node that stands where it must hears nothing for hours; the stream is good all the
