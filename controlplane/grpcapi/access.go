@@ -16,9 +16,8 @@ type accessServer struct {
 }
 
 func (s *accessServer) CreateJoinToken(ctx context.Context, q *controlv1.CreateJoinTokenRequest) (*controlv1.CreateJoinTokenResponse, error) {
-	by := origin(ctx, nil).Actor
 	t, text, err := s.Authority.CreateToken(ctx, authority.TokenRequest{
-		Group: q.GetGroup(), TTL: q.GetTtl().AsDuration(), Uses: int(q.GetUses()), By: by,
+		Group: q.GetGroup(), TTL: q.GetTtl().AsDuration(), Uses: int(q.GetUses()), By: actor(ctx),
 	})
 	if err != nil {
 		return nil, err
@@ -53,8 +52,7 @@ func joinToken(t authority.Token) *controlv1.JoinToken {
 }
 
 func (s *accessServer) RevokeNode(ctx context.Context, q *controlv1.RevokeNodeRequest) (*controlv1.RevokeNodeResponse, error) {
-	by := origin(ctx, nil).Actor
-	n, err := s.Authority.Deny(ctx, q.GetNodeId(), by, q.GetReason())
+	n, err := s.Authority.Deny(ctx, q.GetNodeId(), actor(ctx), q.GetReason())
 	return &controlv1.RevokeNodeResponse{Connections: uint32(n)}, err
 }
 
