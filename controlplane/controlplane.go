@@ -63,6 +63,7 @@ type Options struct {
 
 	Authority *authority.Authority
 	Keys      *keyring.Keyring
+	Pepper    []byte // of the hashes of API keys that nodes get; empty: they get the keys
 
 	Admin   net.Listener
 	Console net.Listener
@@ -98,9 +99,13 @@ func New(o Options) *ControlPlane {
 		observer = c.poison
 	}
 	c.cache = xds.New(xds.Options{Observer: observer, Now: o.Now, Canary: canaryTime})
+	rules := &snapshot.Rules{Live: live(o.Schema)}
+	if len(o.Pepper) > 0 {
+		rules.HashKeys(o.Pepper)
+	}
 	c.publish = publish.New(publish.Options{
 		Store: o.Store, Cache: c.cache, Fleet: c.fleet, Log: o.Log,
-		Rules: &snapshot.Rules{Live: live(o.Schema)}, Lost: c.lost, Groups: c.groups,
+		Rules: rules, Lost: c.lost, Groups: c.groups,
 	})
 	c.release = release.New(release.Options{
 		Store: o.Store, Now: o.Now, Woke: c.publish.Wake, Refused: c.fleet.Refusal, Log: o.Log,

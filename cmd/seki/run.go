@@ -19,6 +19,7 @@ import (
 
 	"github.com/sekifuda/sekifuda/controlplane"
 	"github.com/sekifuda/sekifuda/controlplane/adminapi"
+	"github.com/sekifuda/sekifuda/controlplane/keyring"
 	"github.com/sekifuda/sekifuda/dataplane"
 	"github.com/sekifuda/sekifuda/dataplane/feed"
 	"github.com/sekifuda/sekifuda/model/schema"
@@ -303,6 +304,9 @@ func (p *process) office(ctx context.Context, s *officeSettings, dp *dataplane.D
 	}
 	if o.Keys, err = p.openKeyring(ctx, st, s); err == nil {
 		o.Authority, err = p.openAuthority(ctx, st, o.Keys)
+	}
+	if err == nil {
+		o.Pepper, err = st.Secret(ctx, "pepper", keyring.NewRaw())
 	}
 	if err != nil {
 		closeStore()

@@ -49,6 +49,10 @@ type Rules struct {
 	// nothing of it. nil: everything as stored. It must give the same kind for every body
 	// of the same entity, so that a deletion finds what a creation left.
 	Project func(kind string, body []byte) (nodeKind string, nodeBody []byte, ok bool)
+
+	// Fixed are entries of every snapshot, also of the empty one: what nodes must know beside
+	// the configuration.
+	Fixed []Entry
 }
 
 // Snapshot is all entities at a revision. It is immutable.
@@ -63,12 +67,17 @@ type Snapshot struct {
 	live   feedv1.SetHash
 }
 
-// New returns the empty snapshot of a history, at revision 0.
+// New returns the snapshot of a history at revision 0, without any entity.
 func New(epoch string, rules *Rules) *Snapshot {
 	if rules == nil {
 		rules = &Rules{}
 	}
-	return &Snapshot{epoch: epoch, rules: rules}
+	s := &Snapshot{epoch: epoch, rules: rules}
+	w := writer{snap: s, edit: new(edit)}
+	for i := range rules.Fixed {
+		w.put(&rules.Fixed[i])
+	}
+	return s
 }
 
 // Apply returns the snapshot at rev, which is s with changes made in their order. It costs

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sekifuda/sekifuda/plugin"
+	feedv1 "github.com/sekifuda/sekifuda/proto/sekifuda/feed/v1"
 )
 
 // Compiler makes graphs. Its fields are set before first use and not changed afterwards; it
@@ -106,6 +107,7 @@ var kinds = map[string]kind{
 	"basicauth_credentials": {takeCredential, putCredential},
 	"jwt_secrets":           {takeCredential, putCredential},
 	"hmacauth_credentials":  {takeCredential, putCredential},
+	feedv1.KeyHashKind:      {takeKeyHash, putKeyHash},
 
 	// Nothing here uses these yet; a snapshot may hold them.
 	"keys":     {ignore, ignore},

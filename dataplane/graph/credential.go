@@ -185,6 +185,11 @@ func (d *directory) Credential(kind, key string) *plugin.Credential {
 	if t == nil {
 		return nil
 	}
+	if kind == plugin.KeyCredentials && d.keyHash != nil {
+		hashed, state := d.keyHash.hash(key)
+		defer d.keyHash.release(state)
+		key = hashed
+	}
 	c := t.byKey.Find(key, sameSecret)
 	if c == nil || c.Consumer == nil {
 		return nil

@@ -32,6 +32,7 @@ type edit struct {
 	usernames    *hamt.Editor[string]
 	acls         *hamt.Editor[*aclNode]
 	credentials  map[string]*credentialEditor
+	keyHash      *keyHash
 
 	scopes *hamt.Editor[[]*pluginNode]
 	unique *hamt.Editor[string]
@@ -65,6 +66,7 @@ func begin(c *Compiler, prev *Graph) *edit {
 		usernames:    prev.usernames.Edit(),
 		acls:         prev.acls.Edit(),
 		credentials:  map[string]*credentialEditor{},
+		keyHash:      prev.keyHash,
 		scopes:       prev.scopes.Edit(),
 		unique:       prev.unique.Edit(),
 		links:        prev.links.Edit(),
@@ -132,6 +134,7 @@ func (e *edit) graph(rev uint64) (*Graph, error) {
 		usernames:    e.usernames.Map(),
 		acls:         e.acls.Map(),
 		credentials:  e.closeCredentials(),
+		keyHash:      e.keyHash,
 		scopes:       e.scopes.Map(),
 		unique:       e.unique.Map(),
 		links:        e.links.Map(),
