@@ -19,7 +19,6 @@ import (
 
 	"github.com/sekifuda/sekifuda/controlplane"
 	"github.com/sekifuda/sekifuda/controlplane/adminapi"
-	"github.com/sekifuda/sekifuda/controlplane/keyring"
 	"github.com/sekifuda/sekifuda/dataplane"
 	"github.com/sekifuda/sekifuda/dataplane/feed"
 	"github.com/sekifuda/sekifuda/model/schema"
@@ -296,19 +295,13 @@ func (p *process) office(ctx context.Context, s *officeSettings, dp *dataplane.D
 	if err != nil {
 		return nil, nil, err
 	}
-	o.Store, o.Database = st, database
+	o.Database = database
 	closeStore := func() {
 		if err := st.Close(); err != nil {
 			p.log.Error("close store", "error", err)
 		}
 	}
-	if o.Keys, err = p.openKeyring(ctx, st, s); err == nil {
-		o.Authority, err = p.openAuthority(ctx, st, o.Keys)
-	}
-	if err == nil {
-		o.Pepper, err = st.Secret(ctx, "pepper", keyring.NewRaw())
-	}
-	if err != nil {
+	if err := p.secure(ctx, st, s, &o); err != nil {
 		closeStore()
 		return nil, nil, err
 	}

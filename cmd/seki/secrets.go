@@ -4,12 +4,31 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
+	"github.com/sekifuda/sekifuda/controlplane"
 	"github.com/sekifuda/sekifuda/controlplane/authority"
 	"github.com/sekifuda/sekifuda/controlplane/keyring"
 	"github.com/sekifuda/sekifuda/controlplane/store"
+	"github.com/sekifuda/sekifuda/controlplane/store/sealed"
+	"github.com/sekifuda/sekifuda/model/schema"
 )
+
+// secure opens what keeps secrets, and who may join, over a store.
+func (p *process) secure(ctx context.Context, st store.Store, s *officeSettings, o *controlplane.Options) (err error) {
+	if o.Keys, err = p.openKeyring(ctx, st, s); err != nil {
+		return err
+	}
+	if o.Pepper, err = sealedSecret(ctx, st, o.Keys, "pepper"); err != nil {
+		return err
+	}
+	if o.Store, err = p.sealStore(ctx, st, o.Keys); err != nil {
+		return err
+	}
+	o.Authority, err = authority.Open(ctx, authority.Options{Store: st, Sealer: o.Keys, Now: time.Now, Log: p.log})
+	return err
+}
 
 // openKeyring opens the keys of secrets at rest.
 func (p *process) openKeyring(ctx context.Context, st store.Store, s *officeSettings) (*keyring.Keyring, error) {
@@ -59,7 +78,41 @@ func (p *process) keyEncryptionKeys(ctx context.Context, st store.Store, s *offi
 	return append(keys, last), nil
 }
 
-// openAuthority opens the authority of the nodes' certificates.
-func (p *process) openAuthority(ctx context.Context, st store.Store, keys *keyring.Keyring) (*authority.Authority, error) {
-	return authority.Open(ctx, authority.Options{Store: st, Sealer: keys, Now: time.Now, Log: p.log})
+// sealedSecret is a secret of the cluster that lies sealed in the database, made at the first
+// start.
+func sealedSecret(ctx context.Context, st store.Store, keys *keyring.Keyring, name string) ([]byte, error) {
+	box, err := st.Secret(ctx, name, keys.Seal("secret/"+name, keyring.NewRaw()))
+	if err != nil {
+		return nil, fmt.Errorf("read secret %s: %w", name, err)
+	}
+	return keys.Open(ctx, "secret/"+name, box)
+}
+
+// sealStore returns the store under which what the tables call secret is sealed.
+func (p *process) sealStore(ctx context.Context, st store.Store, keys *keyring.Keyring) (store.Store, error) {
+	pepper, err := sealedSecret(ctx, st, keys, "index-pepper")
+	if err != nil {
+		return nil, err
+	}
+	secret := map[string]bool{}
+	for _, t := range p.schema.Tables() {
+		secret[t.Kind] = slices.ContainsFunc(t.Fields, holdsSecret)
+	}
+	return sealed.New(st, sealed.Options{
+		Sealer: keys, Pepper: pepper,
+		Kind: func(kind string) bool { return secret[kind] },
+		Index: func(kind, index string) bool {
+			t := p.schema.Table(kind)
+			return t != nil && t.Field(index) != nil && t.Field(index).Secret()
+		},
+	}), nil
+}
+
+// holdsSecret reports whether a field, or one inside it, is secret. Of a record whose type the
+// entity's name chooses nobody knows.
+func holdsSecret(f *schema.Field) bool {
+	if f == nil {
+		return false
+	}
+	return f.Secret() || f.Abstract || holdsSecret(f.Elements) || holdsSecret(f.Values) || slices.ContainsFunc(f.Fields, holdsSecret)
 }

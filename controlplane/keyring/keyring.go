@@ -165,14 +165,16 @@ func (k *Keyring) Seal(name string, plain []byte) []byte {
 }
 
 // Sealed reports whether b was made by Seal, as opposed to an encoded message.
-func Sealed(b []byte) bool { return len(b) >= headerSize+nonceSize && b[0] == mark0 && b[1] == mark1 }
+func (*Keyring) Sealed(b []byte) bool { return sealed(b) }
+
+func sealed(b []byte) bool { return len(b) >= headerSize+nonceSize && b[0] == mark0 && b[1] == mark1 }
 
 // Open undoes Seal. A data key that another process made meanwhile is read from the store.
-func (k *Keyring) Open(ctx context.Context, name string, sealed []byte) ([]byte, error) {
-	if !Sealed(sealed) {
+func (k *Keyring) Open(ctx context.Context, name string, b []byte) ([]byte, error) {
+	if !sealed(b) {
 		return nil, fmt.Errorf("open %s: not sealed", name)
 	}
-	n := binary.BigEndian.Uint32(sealed[2:])
+	n := binary.BigEndian.Uint32(b[2:])
 	d := k.dataKey(n)
 	if d == nil {
 		if err := k.load(ctx); err != nil {
@@ -182,7 +184,7 @@ func (k *Keyring) Open(ctx context.Context, name string, sealed []byte) ([]byte,
 			return nil, fmt.Errorf("open %s: data key %d is not in the database", name, n)
 		}
 	}
-	nonce, box := sealed[headerSize:headerSize+nonceSize], sealed[headerSize+nonceSize:]
+	nonce, box := b[headerSize:headerSize+nonceSize], b[headerSize+nonceSize:]
 	plain, err := d.aead.Open(nil, nonce, box, []byte(name))
 	if err != nil {
 		return nil, fmt.Errorf("open %s: damaged, or sealed as another thing: %w", name, err)
