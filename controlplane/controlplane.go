@@ -21,6 +21,7 @@ import (
 	"github.com/sekifuda/sekifuda/controlplane/console"
 	"github.com/sekifuda/sekifuda/controlplane/fleet"
 	"github.com/sekifuda/sekifuda/controlplane/grpcapi"
+	"github.com/sekifuda/sekifuda/controlplane/guard"
 	"github.com/sekifuda/sekifuda/controlplane/keyring"
 	"github.com/sekifuda/sekifuda/controlplane/publish"
 	"github.com/sekifuda/sekifuda/controlplane/release"
@@ -65,6 +66,9 @@ type Options struct {
 	Keys      *keyring.Keyring
 	Pepper    []byte // of the hashes of API keys that nodes get; empty: they get the keys
 
+	// Guard stands before the Admin API and the console.
+	Guard *guard.Guard
+
 	Admin   net.Listener
 	Console net.Listener
 	GRPC    net.Listener
@@ -89,6 +93,9 @@ type ControlPlane struct {
 
 // New wires the rooms. It starts nothing.
 func New(o Options) *ControlPlane {
+	if o.Guard == nil {
+		o.Guard = guard.New(guard.Options{})
+	}
 	c := &ControlPlane{Options: o, started: o.Now()}
 	c.config = config.New(o.Store, o.Schema, o.Checker, o.Now)
 	c.windows = config.NewWindows(c.config, o.Log)
@@ -165,8 +172,8 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	g.Go(func() error { return ended(c.Authority.Run(ctx)) })
 	c.serveFeeds(ctx, g)
 	if c.GRPC != nil {
-		s := grpc.NewServer(grpc.ChainUnaryInterceptor(grpcapi.Intercept(c.Log)), grpc.ChainStreamInterceptor(grpcapi.InterceptStream(c.Log)),
-			grpc.MaxRecvMsgSize(64<<20))
+		s := grpc.NewServer(grpc.ChainUnaryInterceptor(c.Guard.Unary, grpcapi.Intercept(c.Log)),
+			grpc.ChainStreamInterceptor(c.Guard.Stream, grpcapi.InterceptStream(c.Log)), grpc.MaxRecvMsgSize(64<<20))
 		grpcapi.Register(s, grpcapi.Options{
 			Config: c.config, Fleet: c.fleet, Release: c.release, Nodes: asked{c.fleet}, Authority: c.Authority, Keys: c.Keys,
 			Version: c.Version, Database: c.Database, Started: c.started, Log: c.Log,
@@ -174,10 +181,10 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 		serveGRPC(ctx, g, "gRPC Admin API", s, c.GRPC)
 	}
 	if c.Admin != nil {
-		serveHTTP(ctx, g, "Admin API", c.adminAPI(), c.Admin)
+		serveHTTP(ctx, g, "Admin API", c.Guard.HTTP(c.adminAPI()), c.Admin)
 	}
 	if c.Console != nil {
-		serveHTTP(ctx, g, "console", console.Handler(c.overview, c.Log), c.Console)
+		serveHTTP(ctx, g, "console", c.Guard.HTTP(console.Handler(c.overview, c.Log)), c.Console)
 	}
 	return g.Wait()
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/user"
 	"strings"
 	"time"
@@ -38,9 +39,26 @@ type client struct {
 	conn    *grpc.ClientConn
 }
 
-// serverFlag adds --server, for talk.
+// serverFlag adds --server and --token-file, for talk.
 func (f *flags) serverFlag() {
 	f.server = f.String("server", "127.0.0.1:8006", "gRPC address of the control plane")
+	f.tokenFile = f.String("token-file", "", "file with the token of who asks, where the control plane wants one; SEKI_TOKEN may hold it instead")
+}
+
+// authorized shows who asks, by the token that the operator gave.
+func (f *flags) authorized(ctx context.Context) (context.Context, error) {
+	token := f.c.getenv("SEKI_TOKEN")
+	if *f.tokenFile != "" {
+		text, err := os.ReadFile(*f.tokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("--token-file: %w", err)
+		}
+		token = string(text)
+	}
+	if token = strings.TrimSpace(token); token == "" {
+		return ctx, nil
+	}
+	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token), nil
 }
 
 // waitFlag adds --wait, for talk and for asking that nodes enforce what is written.
@@ -77,6 +95,9 @@ func (f *flags) talk(ctx context.Context, least, most int, do func(context.Conte
 	}
 	ctx, cancel := context.WithTimeout(withActor(ctx), patience)
 	defer cancel()
+	if ctx, err = f.authorized(ctx); err != nil {
+		return err
+	}
 	return cl.explain(do(ctx, cl))
 }
 

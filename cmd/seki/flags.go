@@ -21,9 +21,10 @@ type flags struct {
 	file *string
 	kong *string // kong.conf; nil: Kong's settings are not read
 
-	server *string        // of verbs that talk to a control plane
-	wait   *time.Duration // of verbs that wait for nodes
-	calls  time.Duration  // how long a verb may talk; 0: callTimeout
+	server    *string        // of verbs that talk to a control plane
+	wait      *time.Duration // of verbs that wait for nodes
+	calls     time.Duration  // how long a verb may talk; 0: callTimeout
+	tokenFile *string        // of who asks
 
 	// ignored are Kong's settings that have no place here, for the log.
 	ignored map[string]string

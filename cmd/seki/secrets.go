@@ -9,6 +9,7 @@ import (
 
 	"github.com/sekifuda/sekifuda/controlplane"
 	"github.com/sekifuda/sekifuda/controlplane/authority"
+	"github.com/sekifuda/sekifuda/controlplane/guard"
 	"github.com/sekifuda/sekifuda/controlplane/keyring"
 	"github.com/sekifuda/sekifuda/controlplane/store"
 	"github.com/sekifuda/sekifuda/controlplane/store/sealed"
@@ -24,6 +25,9 @@ func (p *process) secure(ctx context.Context, st store.Store, s *officeSettings,
 		return err
 	}
 	if o.Store, err = p.sealStore(ctx, st, o.Keys); err != nil {
+		return err
+	}
+	if o.Guard, err = p.guard(s); err != nil {
 		return err
 	}
 	o.Authority, err = authority.Open(ctx, authority.Options{Store: st, Sealer: o.Keys, Now: time.Now, Log: p.log})
@@ -115,4 +119,23 @@ func holdsSecret(f *schema.Field) bool {
 		return false
 	}
 	return f.Secret() || f.Abstract || holdsSecret(f.Elements) || holdsSecret(f.Values) || slices.ContainsFunc(f.Fields, holdsSecret)
+}
+
+// guard makes who stands before the Admin API.
+func (p *process) guard(s *officeSettings) (*guard.Guard, error) {
+	o := guard.Options{Secret: map[string]bool{}, Errors: p.log}
+	for _, t := range p.schema.Tables() {
+		if f := t.Field(t.Key); f != nil && f.Secret() {
+			o.Secret[t.Path], o.Secret[t.NestedPath], o.Secret[t.Kind] = true, true, true
+		}
+	}
+	if s.adminTokens == "" {
+		return guard.New(o), nil
+	}
+	tokens, err := guard.ReadTokens(s.adminTokens)
+	if err != nil {
+		return nil, fmt.Errorf("--admin-token-file: %w", err)
+	}
+	o.Tokens = tokens
+	return guard.New(o), nil
 }

@@ -13,6 +13,7 @@ type officeSettings struct {
 	databaseURL   string
 	adminListen   string
 	adminOpen     bool
+	adminTokens   string
 	consoleListen string
 	grpcListen    string
 	feedListen    string
@@ -61,6 +62,8 @@ func (s *officeSettings) flags(f *flags, feed string) {
 	f.StringVar(&s.databaseURL, "database-url", "", "PostgreSQL URL; empty: an embedded store in the data folder")
 	f.StringVar(&s.adminListen, "admin-listen", "127.0.0.1:8001", "address of the Admin API (REST)")
 	f.BoolVar(&s.adminOpen, "admin-open", false, "let the Admin API be reached from other machines without authentication")
+	f.StringVar(&s.adminTokens, "admin-token-file", "", "who may use the Admin API, REST and gRPC, and the console: lines of NAME ROLE TOKEN, "+
+		"with the role viewer, editor, releaser or admin; empty: everybody who reaches it")
 	f.StringVar(&s.consoleListen, "console-listen", "127.0.0.1:8002", "address of the web console")
 	f.StringVar(&s.grpcListen, "grpc-listen", "127.0.0.1:8006", "address of the Admin API (gRPC)")
 	f.StringVar(&s.feedListen, "feed-listen", feed, "address at which nodes get their configuration")
@@ -93,13 +96,17 @@ func (s *officeSettings) check() error {
 	for _, door := range []struct{ flag, addr string }{
 		{"admin-listen", s.adminListen}, {"grpc-listen", s.grpcListen}, {"console-listen", s.consoleListen},
 	} {
-		if door.addr != "off" && !onLoopback(door.addr) && !s.adminOpen {
+		if door.addr != "off" && !onLoopback(door.addr) && !s.adminOpen && s.adminTokens == "" {
 			return fmt.Errorf("--%s %s can be reached from other machines and asks nobody who they are; "+
-				"say --admin-open (%s) if that is meant, or listen on 127.0.0.1", door.flag, door.addr, variable("admin-open"))
+				"say who may with --admin-token-file (%s), say --admin-open (%s) if that is meant, or listen on 127.0.0.1",
+				door.flag, door.addr, variable("admin-token-file"), variable("admin-open"))
 		}
 	}
 	if s.windowAgent != "" && s.windowQuiet <= 0 {
 		return fmt.Errorf("--window-quiet %v: a run must be quiet for some time to be over", s.windowQuiet)
+	}
+	if s.adminTokens != "" && s.adminOpen {
+		return errors.New("--admin-open lets everybody in and --admin-token-file does not: say one of them")
 	}
 	if s.feedInsecure && s.feedListen != "off" && !onLoopback(s.feedListen) {
 		return fmt.Errorf("--feed-insecure is for loopback only, not for --feed-listen %s", s.feedListen)

@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strconv"
@@ -8,13 +9,14 @@ import (
 	"time"
 
 	"github.com/sekifuda/sekifuda/controlplane/config"
+	"github.com/sekifuda/sekifuda/controlplane/guard"
 	"github.com/sekifuda/sekifuda/model/schema"
 )
 
 // origin is who asks, as the revision remembers it.
 func (q *request) origin() config.Origin {
 	return config.Origin{
-		Actor:   "admin-api",
+		Actor:   cmp.Or(guard.Name(q.r.Context()), "admin-api"),
 		Client:  q.r.UserAgent(),
 		Message: q.r.Header.Get("Sekifuda-Reason"),
 	}

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sekifuda/sekifuda/controlplane/config"
+	"github.com/sekifuda/sekifuda/controlplane/guard"
 	"github.com/sekifuda/sekifuda/model/schema"
 	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
 )
@@ -223,9 +224,9 @@ func origin(ctx context.Context, req noted) config.Origin {
 	return o
 }
 
-// actor is who asks.
+// actor is who asks: as proven, else as they say.
 func actor(ctx context.Context) string {
-	return cmp.Or(said(ctx, "sekifuda-actor"), "grpc")
+	return cmp.Or(guard.Name(ctx), said(ctx, "sekifuda-actor"), "grpc")
 }
 
 // said is the metadata of a call under a name.

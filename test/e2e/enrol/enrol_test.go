@@ -14,6 +14,7 @@ import (
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -184,18 +185,24 @@ func TestForeignCluster(t *testing.T) {
 // TestNoCertificate asks for configuration without any.
 func TestNoCertificate(t *testing.T) {
 	onBoth(t, func(t *testing.T, h *house) {
-		cc, err := feed.Dial(h.feed, anyTLS())
-		must(t, cc, err)
-		defer cc.Close()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		s, err := discovery.NewAggregatedDiscoveryServiceClient(cc).DeltaAggregatedResources(ctx)
-		must(t, s, err)
-		_, err = s.Recv()
-		if status.Code(err) != codes.Unauthenticated || !strings.Contains(err.Error(), "seki token create") {
+		if code, err := ask(t, h, anyTLS()); code != codes.Unauthenticated || !strings.Contains(err.Error(), "seki token create") {
 			t.Errorf("Recv = %v", err)
 		}
 	})
+}
+
+// ask opens a stream of configuration and returns why it ended.
+func ask(t *testing.T, h *house, creds credentials.TransportCredentials) (codes.Code, error) {
+	t.Helper()
+	cc, err := feed.Dial(h.feed, creds)
+	must(t, cc, err)
+	defer cc.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	s, err := discovery.NewAggregatedDiscoveryServiceClient(cc).DeltaAggregatedResources(ctx)
+	must(t, s, err)
+	_, err = s.Recv()
+	return status.Code(err), err
 }
 
 // TestRevoke cuts a node off at the control plane that is not asked, and lets it back.
@@ -260,6 +267,9 @@ func TestAway(t *testing.T) {
 	onBoth(t, func(t *testing.T, h *house) {
 		soon, late := h.enrolled("soon"), h.enrolled("late")
 		h.clock.move(6 * 24 * time.Hour)
+		if _, err := ask(t, h, soon.identity.Credentials()); !strings.Contains(err.Error(), "it has to be renewed first") {
+			t.Errorf("a stream with an expired certificate = %v", err)
+		}
 		soon.start(h.office)
 		h.seen(h.office, "soon", true)
 		h.clock.move(3 * 24 * time.Hour)

@@ -1,0 +1,107 @@
+package guard
+
+import (
+	"context"
+	"net"
+	"strings"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	grpcstatus "google.golang.org/grpc/status"
+
+	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
+)
+
+// writers are the roles that change things by a service; of any other it takes the highest.
+var writers = map[string]Role{
+	controlv1.ConfigService_ServiceDesc.ServiceName:  Editor,
+	controlv1.RolloutService_ServiceDesc.ServiceName: Releaser,
+}
+
+// needs tells which role a method takes, by its first word.
+func needs(method string) Role {
+	service, name, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
+	for _, word := range []string{"Get", "List", "Watch", "Status", "Diff"} {
+		if strings.HasPrefix(name, word) {
+			return Viewer
+		}
+	}
+	if r, ok := writers[service]; ok {
+		return r
+	}
+	return Admin
+}
+
+// Unary stands before unary calls. A token comes as "authorization: Bearer TOKEN".
+func (g *Guard) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	need := needs(info.FullMethod)
+	who, err := g.call(ctx, need)
+	var res any
+	if err == nil {
+		res, err = next(named(ctx, who), req)
+	}
+	if need > Viewer || code(err) == codes.PermissionDenied || code(err) == codes.Unauthenticated {
+		g.note(ctx, event(ctx, who, info.FullMethod, req, res, err))
+	}
+	return res, err
+}
+
+// Stream stands before streaming calls, all of which only read.
+func (g *Guard) Stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	if _, err := g.call(ss.Context(), needs(info.FullMethod)); err != nil {
+		return err
+	}
+	return next(srv, ss)
+}
+
+func (g *Guard) call(ctx context.Context, need Role) (string, error) {
+	token := ""
+	if v := metadata.ValueFromIncomingContext(ctx, "authorization"); len(v) > 0 {
+		token = strings.TrimPrefix(v[0], "Bearer ")
+	}
+	who, known, may := g.admit(token, need)
+	switch {
+	case !known:
+		return "", grpcstatus.Error(codes.Unauthenticated, "a token of --admin-token-file is needed (--token-file, SEKI_TOKEN_FILE)")
+	case !may:
+		return who, grpcstatus.Errorf(codes.PermissionDenied, "%s may not do this: it needs the role %s", who, need)
+	}
+	return who, nil
+}
+
+func code(err error) codes.Code { return grpcstatus.Code(err) }
+
+func event(ctx context.Context, who, method string, req, res any, err error) Event {
+	e := Event{Who: who, What: method[strings.LastIndex(method, ".")+1:], Result: code(err).String()}
+	e.What = strings.ReplaceAll(e.What, "/", ".")
+	if e.Who == "" { // as they say
+		if v := metadata.ValueFromIncomingContext(ctx, "sekifuda-actor"); len(v) > 0 {
+			e.Who = v[0]
+		}
+	}
+	if p, ok := peer.FromContext(ctx); ok {
+		e.From = p.Addr.String()
+		if host, _, err := net.SplitHostPort(e.From); err == nil {
+			e.From = host
+		}
+	}
+	// The messages that say why, whom, and what came of it, say it by these names.
+	if m, ok := req.(interface{ GetMessage() string }); ok {
+		e.Why = m.GetMessage()
+	}
+	if m, ok := req.(interface{ GetReason() string }); ok {
+		e.Why = m.GetReason()
+	}
+	if m, ok := req.(interface{ GetNodeId() string }); ok {
+		e.What += " " + m.GetNodeId()
+	}
+	if m, ok := req.(interface{ GetGroup() string }); ok {
+		e.What += " " + m.GetGroup()
+	}
+	if m, ok := res.(interface{ GetRevision() *controlv1.Revision }); ok {
+		e.Revision = m.GetRevision().GetRev()
+	}
+	return e
+}
