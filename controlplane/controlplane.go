@@ -175,7 +175,7 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 		s := grpc.NewServer(grpc.ChainUnaryInterceptor(c.Guard.Unary, grpcapi.Intercept(c.Log)),
 			grpc.ChainStreamInterceptor(c.Guard.Stream, grpcapi.InterceptStream(c.Log)), grpc.MaxRecvMsgSize(64<<20))
 		grpcapi.Register(s, grpcapi.Options{
-			Config: c.config, Fleet: c.fleet, Release: c.release, Nodes: asked{c.fleet}, Authority: c.Authority, Keys: c.Keys,
+			Config: c.config, Fleet: c.fleet, Release: c.release, Nodes: asked{c.fleet}, Authority: c.Authority, Keys: c.Keys, Audit: c.Store,
 			Version: c.Version, Database: c.Database, Started: c.started, Log: c.Log,
 		})
 		serveGRPC(ctx, g, "gRPC Admin API", s, c.GRPC)

@@ -65,6 +65,7 @@ func init() {
 		"limits":       {"what clients used of limits; set counts back", limits},
 		"nodes":        {"the nodes and what they enforce; revoke one", nodes},
 		"token":        {"tokens by which nodes join", tokens},
+		"audit":        {"what was done through the Admin API; verify that nothing is missing", audit},
 		"keys":         {"rotate the keys of secrets and the nodes' authority", keys},
 		"version":      {"print the version", printVersion},
 	}

@@ -27,7 +27,7 @@ func (p *process) secure(ctx context.Context, st store.Store, s *officeSettings,
 	if o.Store, err = p.sealStore(ctx, st, o.Keys); err != nil {
 		return err
 	}
-	if o.Guard, err = p.guard(s); err != nil {
+	if o.Guard, err = p.guard(s, st); err != nil {
 		return err
 	}
 	o.Authority, err = authority.Open(ctx, authority.Options{Store: st, Sealer: o.Keys, Now: time.Now, Log: p.log})
@@ -122,8 +122,8 @@ func holdsSecret(f *schema.Field) bool {
 }
 
 // guard makes who stands before the Admin API.
-func (p *process) guard(s *officeSettings) (*guard.Guard, error) {
-	o := guard.Options{Secret: map[string]bool{}, Errors: p.log}
+func (p *process) guard(s *officeSettings, st store.Store) (*guard.Guard, error) {
+	o := guard.Options{Log: guard.Audit{Store: st, Now: time.Now}, Secret: map[string]bool{}, Errors: p.log}
 	for _, t := range p.schema.Tables() {
 		if f := t.Field(t.Key); f != nil && f.Secret() {
 			o.Secret[t.Path], o.Secret[t.NestedPath], o.Secret[t.Kind] = true, true, true

@@ -119,3 +119,26 @@ func (s *accessServer) RotateKeys(ctx context.Context, q *controlv1.RotateKeysRe
 	}
 	return &controlv1.RotateKeysResponse{KeyEncryptionKey: r.Key, Rewrapped: uint32(r.Rewrapped), DataKeys: uint32(r.DataKeys)}, nil
 }
+
+// auditPage is how much of the log one answer holds.
+const auditPage = 1000
+
+func (s *accessServer) ListAudit(ctx context.Context, q *controlv1.ListAuditRequest) (*controlv1.ListAuditResponse, error) {
+	head, err := s.Audit.AuditHead(ctx)
+	if err != nil {
+		return nil, err
+	}
+	after := q.GetAfter()
+	if n := uint64(min(q.GetNewest(), auditPage)); n > 0 {
+		after = max(after, head-min(head, n))
+	}
+	list, err := s.Audit.AuditEntries(ctx, after, auditPage)
+	if err != nil {
+		return nil, err
+	}
+	res := &controlv1.ListAuditResponse{Head: head}
+	for _, e := range list {
+		res.Entries = append(res.Entries, &controlv1.AuditEntry{Seq: e.Seq, At: timestamppb.New(e.At), Body: e.Body, Hash: e.Hash})
+	}
+	return res, nil
+}

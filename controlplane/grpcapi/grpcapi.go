@@ -16,6 +16,7 @@ import (
 	"github.com/sekifuda/sekifuda/controlplane/fleet"
 	"github.com/sekifuda/sekifuda/controlplane/keyring"
 	"github.com/sekifuda/sekifuda/controlplane/release"
+	"github.com/sekifuda/sekifuda/controlplane/store"
 	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
 )
 
@@ -25,6 +26,7 @@ type Options struct {
 	Fleet     *fleet.Fleet
 	Authority *authority.Authority
 	Keys      *keyring.Keyring
+	Audit     store.Audit
 	Release   *release.Desk
 	Nodes     Nodes
 	Version   string

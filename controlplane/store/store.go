@@ -187,6 +187,7 @@ type Store interface {
 	Secret(ctx context.Context, name string, fresh []byte) ([]byte, error)
 
 	Records
+	Audit
 
 	// Renew gives the history another epoch: revision numbers may now mean something else than
 	// they did to whoever read them before (a restore, a failover that lost commits).

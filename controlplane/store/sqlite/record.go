@@ -14,7 +14,28 @@ func (s *Store) Write(ctx context.Context, records []store.Record) error {
 	return s.Written(ctx, s.writer.records(ctx, records))
 }
 
-func (w *writer) records(ctx context.Context, records []store.Record) (err error) {
+func (w *writer) records(ctx context.Context, records []store.Record) error {
+	return w.within(ctx, func() error {
+		return tables.WriteRecords(records, func(query string, args ...any) (int64, error) {
+			s, err := w.statement(ctx, query)
+			if err != nil {
+				return 0, err
+			}
+			res, err := s.ExecContext(ctx, args...)
+			if err != nil {
+				return 0, err
+			}
+			return res.RowsAffected()
+		}, func(kind, id string) (version uint64, err error) {
+			var v int64
+			err = w.each(ctx, func(rows tables.Rows) error { return rows.Scan(&v) }, tables.RecordVersion, kind, id)
+			return uint64(v), err
+		})
+	})
+}
+
+// within does something in one transaction.
+func (w *writer) within(ctx context.Context, do func() error) (err error) {
 	if err := w.exec(ctx, `BEGIN IMMEDIATE`); err != nil {
 		return err
 	}
@@ -24,22 +45,7 @@ func (w *writer) records(ctx context.Context, records []store.Record) (err error
 			_ = w.exec(context.WithoutCancel(ctx), `ROLLBACK`)
 		}
 	}()
-	err = tables.WriteRecords(records, func(query string, args ...any) (int64, error) {
-		s, err := w.statement(ctx, query)
-		if err != nil {
-			return 0, err
-		}
-		res, err := s.ExecContext(ctx, args...)
-		if err != nil {
-			return 0, err
-		}
-		return res.RowsAffected()
-	}, func(kind, id string) (version uint64, err error) {
-		var v int64
-		err = w.each(ctx, func(rows tables.Rows) error { return rows.Scan(&v) }, tables.RecordVersion, kind, id)
-		return uint64(v), err
-	})
-	if err != nil {
+	if err := do(); err != nil {
 		return err
 	}
 	return w.exec(ctx, `COMMIT`)

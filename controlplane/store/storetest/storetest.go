@@ -77,6 +77,7 @@ var tests = map[string]func(context.Context, *desk){
 	"tail misses nothing":                     tailMissesNothing,
 	"guilty commit fails alone":               guiltyFailsAlone,
 	"request id sent at once":                 requestIDRace,
+	"audit log is one chain":                  auditChain,
 	"secret is one for all":                   secretRace,
 	"records":                                 records,
 	"one of many writes a record":             recordRace,

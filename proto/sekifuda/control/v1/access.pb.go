@@ -1069,6 +1069,273 @@ func (x *RotateKeysResponse) GetDataKeys() uint32 {
 	return 0
 }
 
+type ListAuditRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only entries after this number.
+	After uint64 `protobuf:"varint,1,opt,name=after,proto3" json:"after,omitempty"`
+	// Only so many of the newest; 0: all, a page at a time.
+	Newest        uint32 `protobuf:"varint,2,opt,name=newest,proto3" json:"newest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAuditRequest) Reset() {
+	*x = ListAuditRequest{}
+	mi := &file_sekifuda_control_v1_access_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAuditRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAuditRequest) ProtoMessage() {}
+
+func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_control_v1_access_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAuditRequest.ProtoReflect.Descriptor instead.
+func (*ListAuditRequest) Descriptor() ([]byte, []int) {
+	return file_sekifuda_control_v1_access_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ListAuditRequest) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *ListAuditRequest) GetNewest() uint32 {
+	if x != nil {
+		return x.Newest
+	}
+	return 0
+}
+
+type ListAuditResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ascending.
+	Entries []*AuditEntry `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	// Number of the last entry there is.
+	Head          uint64 `protobuf:"varint,2,opt,name=head,proto3" json:"head,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAuditResponse) Reset() {
+	*x = ListAuditResponse{}
+	mi := &file_sekifuda_control_v1_access_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAuditResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAuditResponse) ProtoMessage() {}
+
+func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_control_v1_access_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAuditResponse.ProtoReflect.Descriptor instead.
+func (*ListAuditResponse) Descriptor() ([]byte, []int) {
+	return file_sekifuda_control_v1_access_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ListAuditResponse) GetEntries() []*AuditEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *ListAuditResponse) GetHead() uint64 {
+	if x != nil {
+		return x.Head
+	}
+	return 0
+}
+
+// AuditEntry is one thing that was done. Its hash is SHA-256 of the hash before (of nothing for
+// the first), the number and the time in microseconds (8 bytes each, big-endian), and the body.
+type AuditEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Seq   uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	At    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	// An encoded AuditEvent.
+	Body          []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	Hash          []byte `protobuf:"bytes,4,opt,name=hash,proto3" json:"hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditEntry) Reset() {
+	*x = AuditEntry{}
+	mi := &file_sekifuda_control_v1_access_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditEntry) ProtoMessage() {}
+
+func (x *AuditEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_control_v1_access_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
+func (*AuditEntry) Descriptor() ([]byte, []int) {
+	return file_sekifuda_control_v1_access_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *AuditEntry) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *AuditEntry) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *AuditEntry) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *AuditEntry) GetHash() []byte {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
+type AuditEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As proven by a token, else as they said; empty: nobody was asked.
+	Who  string `protobuf:"bytes,1,opt,name=who,proto3" json:"who,omitempty"`
+	From string `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	// "PATCH /services/x", "ConfigService.Commit"
+	What string `protobuf:"bytes,3,opt,name=what,proto3" json:"what,omitempty"`
+	// A status of HTTP or gRPC.
+	Result string `protobuf:"bytes,4,opt,name=result,proto3" json:"result,omitempty"`
+	Why    string `protobuf:"bytes,5,opt,name=why,proto3" json:"why,omitempty"`
+	// That it made; 0: none.
+	Revision      uint64 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditEvent) Reset() {
+	*x = AuditEvent{}
+	mi := &file_sekifuda_control_v1_access_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditEvent) ProtoMessage() {}
+
+func (x *AuditEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_control_v1_access_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditEvent.ProtoReflect.Descriptor instead.
+func (*AuditEvent) Descriptor() ([]byte, []int) {
+	return file_sekifuda_control_v1_access_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *AuditEvent) GetWho() string {
+	if x != nil {
+		return x.Who
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetResult() string {
+	if x != nil {
+		return x.Result
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 type JoinToken_Use struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
@@ -1079,7 +1346,7 @@ type JoinToken_Use struct {
 
 func (x *JoinToken_Use) Reset() {
 	*x = JoinToken_Use{}
-	mi := &file_sekifuda_control_v1_access_proto_msgTypes[20]
+	mi := &file_sekifuda_control_v1_access_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1091,7 +1358,7 @@ func (x *JoinToken_Use) String() string {
 func (*JoinToken_Use) ProtoMessage() {}
 
 func (x *JoinToken_Use) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_control_v1_access_proto_msgTypes[20]
+	mi := &file_sekifuda_control_v1_access_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1468,27 @@ const file_sekifuda_control_v1_access_proto_rawDesc = "" +
 	"\x12RotateKeysResponse\x12,\n" +
 	"\x12key_encryption_key\x18\x01 \x01(\tR\x10keyEncryptionKey\x12\x1c\n" +
 	"\trewrapped\x18\x02 \x01(\rR\trewrapped\x12\x1b\n" +
-	"\tdata_keys\x18\x03 \x01(\rR\bdataKeys2\xb4\x06\n" +
+	"\tdata_keys\x18\x03 \x01(\rR\bdataKeys\"@\n" +
+	"\x10ListAuditRequest\x12\x14\n" +
+	"\x05after\x18\x01 \x01(\x04R\x05after\x12\x16\n" +
+	"\x06newest\x18\x02 \x01(\rR\x06newest\"b\n" +
+	"\x11ListAuditResponse\x129\n" +
+	"\aentries\x18\x01 \x03(\v2\x1f.sekifuda.control.v1.AuditEntryR\aentries\x12\x12\n" +
+	"\x04head\x18\x02 \x01(\x04R\x04head\"r\n" +
+	"\n" +
+	"AuditEntry\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
+	"\x04body\x18\x03 \x01(\fR\x04body\x12\x12\n" +
+	"\x04hash\x18\x04 \x01(\fR\x04hash\"\x8c\x01\n" +
+	"\n" +
+	"AuditEvent\x12\x10\n" +
+	"\x03who\x18\x01 \x01(\tR\x03who\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\tR\x04from\x12\x12\n" +
+	"\x04what\x18\x03 \x01(\tR\x04what\x12\x16\n" +
+	"\x06result\x18\x04 \x01(\tR\x06result\x12\x10\n" +
+	"\x03why\x18\x05 \x01(\tR\x03why\x12\x1a\n" +
+	"\brevision\x18\x06 \x01(\x04R\brevision2\x90\a\n" +
 	"\rAccessService\x12l\n" +
 	"\x0fCreateJoinToken\x12+.sekifuda.control.v1.CreateJoinTokenRequest\x1a,.sekifuda.control.v1.CreateJoinTokenResponse\x12i\n" +
 	"\x0eListJoinTokens\x12*.sekifuda.control.v1.ListJoinTokensRequest\x1a+.sekifuda.control.v1.ListJoinTokensResponse\x12l\n" +
@@ -1212,7 +1499,8 @@ const file_sekifuda_control_v1_access_proto_rawDesc = "" +
 	"\x0eListIdentities\x12*.sekifuda.control.v1.ListIdentitiesRequest\x1a+.sekifuda.control.v1.ListIdentitiesResponse\x12W\n" +
 	"\bRotateCA\x12$.sekifuda.control.v1.RotateCARequest\x1a%.sekifuda.control.v1.RotateCAResponse\x12]\n" +
 	"\n" +
-	"RotateKeys\x12&.sekifuda.control.v1.RotateKeysRequest\x1a'.sekifuda.control.v1.RotateKeysResponseBBZ@github.com/sekifuda/sekifuda/proto/sekifuda/control/v1;controlv1b\x06proto3"
+	"RotateKeys\x12&.sekifuda.control.v1.RotateKeysRequest\x1a'.sekifuda.control.v1.RotateKeysResponse\x12Z\n" +
+	"\tListAudit\x12%.sekifuda.control.v1.ListAuditRequest\x1a&.sekifuda.control.v1.ListAuditResponseBBZ@github.com/sekifuda/sekifuda/proto/sekifuda/control/v1;controlv1b\x06proto3"
 
 var (
 	file_sekifuda_control_v1_access_proto_rawDescOnce sync.Once
@@ -1226,7 +1514,7 @@ func file_sekifuda_control_v1_access_proto_rawDescGZIP() []byte {
 	return file_sekifuda_control_v1_access_proto_rawDescData
 }
 
-var file_sekifuda_control_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_sekifuda_control_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_sekifuda_control_v1_access_proto_goTypes = []any{
 	(*JoinToken)(nil),               // 0: sekifuda.control.v1.JoinToken
 	(*CreateJoinTokenRequest)(nil),  // 1: sekifuda.control.v1.CreateJoinTokenRequest
@@ -1248,48 +1536,56 @@ var file_sekifuda_control_v1_access_proto_goTypes = []any{
 	(*RotateCAResponse)(nil),        // 17: sekifuda.control.v1.RotateCAResponse
 	(*RotateKeysRequest)(nil),       // 18: sekifuda.control.v1.RotateKeysRequest
 	(*RotateKeysResponse)(nil),      // 19: sekifuda.control.v1.RotateKeysResponse
-	(*JoinToken_Use)(nil),           // 20: sekifuda.control.v1.JoinToken.Use
-	(*timestamppb.Timestamp)(nil),   // 21: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 22: google.protobuf.Duration
+	(*ListAuditRequest)(nil),        // 20: sekifuda.control.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),       // 21: sekifuda.control.v1.ListAuditResponse
+	(*AuditEntry)(nil),              // 22: sekifuda.control.v1.AuditEntry
+	(*AuditEvent)(nil),              // 23: sekifuda.control.v1.AuditEvent
+	(*JoinToken_Use)(nil),           // 24: sekifuda.control.v1.JoinToken.Use
+	(*timestamppb.Timestamp)(nil),   // 25: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 26: google.protobuf.Duration
 }
 var file_sekifuda_control_v1_access_proto_depIdxs = []int32{
-	20, // 0: sekifuda.control.v1.JoinToken.used:type_name -> sekifuda.control.v1.JoinToken.Use
-	21, // 1: sekifuda.control.v1.JoinToken.created_at:type_name -> google.protobuf.Timestamp
-	21, // 2: sekifuda.control.v1.JoinToken.expires_at:type_name -> google.protobuf.Timestamp
-	22, // 3: sekifuda.control.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
+	24, // 0: sekifuda.control.v1.JoinToken.used:type_name -> sekifuda.control.v1.JoinToken.Use
+	25, // 1: sekifuda.control.v1.JoinToken.created_at:type_name -> google.protobuf.Timestamp
+	25, // 2: sekifuda.control.v1.JoinToken.expires_at:type_name -> google.protobuf.Timestamp
+	26, // 3: sekifuda.control.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
 	0,  // 4: sekifuda.control.v1.CreateJoinTokenResponse.token:type_name -> sekifuda.control.v1.JoinToken
 	0,  // 5: sekifuda.control.v1.ListJoinTokensResponse.tokens:type_name -> sekifuda.control.v1.JoinToken
-	21, // 6: sekifuda.control.v1.NodeIdentity.enrolled_at:type_name -> google.protobuf.Timestamp
-	21, // 7: sekifuda.control.v1.NodeIdentity.expires_at:type_name -> google.protobuf.Timestamp
+	25, // 6: sekifuda.control.v1.NodeIdentity.enrolled_at:type_name -> google.protobuf.Timestamp
+	25, // 7: sekifuda.control.v1.NodeIdentity.expires_at:type_name -> google.protobuf.Timestamp
 	8,  // 8: sekifuda.control.v1.NodeIdentity.revocation:type_name -> sekifuda.control.v1.Revocation
-	21, // 9: sekifuda.control.v1.Revocation.at:type_name -> google.protobuf.Timestamp
+	25, // 9: sekifuda.control.v1.Revocation.at:type_name -> google.protobuf.Timestamp
 	7,  // 10: sekifuda.control.v1.ListIdentitiesResponse.identities:type_name -> sekifuda.control.v1.NodeIdentity
-	21, // 11: sekifuda.control.v1.Authority.not_before:type_name -> google.protobuf.Timestamp
-	21, // 12: sekifuda.control.v1.Authority.not_after:type_name -> google.protobuf.Timestamp
-	21, // 13: sekifuda.control.v1.Authority.kept_until:type_name -> google.protobuf.Timestamp
+	25, // 11: sekifuda.control.v1.Authority.not_before:type_name -> google.protobuf.Timestamp
+	25, // 12: sekifuda.control.v1.Authority.not_after:type_name -> google.protobuf.Timestamp
+	25, // 13: sekifuda.control.v1.Authority.kept_until:type_name -> google.protobuf.Timestamp
 	15, // 14: sekifuda.control.v1.RotateCAResponse.authorities:type_name -> sekifuda.control.v1.Authority
-	21, // 15: sekifuda.control.v1.JoinToken.Use.at:type_name -> google.protobuf.Timestamp
-	1,  // 16: sekifuda.control.v1.AccessService.CreateJoinToken:input_type -> sekifuda.control.v1.CreateJoinTokenRequest
-	3,  // 17: sekifuda.control.v1.AccessService.ListJoinTokens:input_type -> sekifuda.control.v1.ListJoinTokensRequest
-	5,  // 18: sekifuda.control.v1.AccessService.RevokeJoinToken:input_type -> sekifuda.control.v1.RevokeJoinTokenRequest
-	9,  // 19: sekifuda.control.v1.AccessService.RevokeNode:input_type -> sekifuda.control.v1.RevokeNodeRequest
-	11, // 20: sekifuda.control.v1.AccessService.AllowNode:input_type -> sekifuda.control.v1.AllowNodeRequest
-	13, // 21: sekifuda.control.v1.AccessService.ListIdentities:input_type -> sekifuda.control.v1.ListIdentitiesRequest
-	16, // 22: sekifuda.control.v1.AccessService.RotateCA:input_type -> sekifuda.control.v1.RotateCARequest
-	18, // 23: sekifuda.control.v1.AccessService.RotateKeys:input_type -> sekifuda.control.v1.RotateKeysRequest
-	2,  // 24: sekifuda.control.v1.AccessService.CreateJoinToken:output_type -> sekifuda.control.v1.CreateJoinTokenResponse
-	4,  // 25: sekifuda.control.v1.AccessService.ListJoinTokens:output_type -> sekifuda.control.v1.ListJoinTokensResponse
-	6,  // 26: sekifuda.control.v1.AccessService.RevokeJoinToken:output_type -> sekifuda.control.v1.RevokeJoinTokenResponse
-	10, // 27: sekifuda.control.v1.AccessService.RevokeNode:output_type -> sekifuda.control.v1.RevokeNodeResponse
-	12, // 28: sekifuda.control.v1.AccessService.AllowNode:output_type -> sekifuda.control.v1.AllowNodeResponse
-	14, // 29: sekifuda.control.v1.AccessService.ListIdentities:output_type -> sekifuda.control.v1.ListIdentitiesResponse
-	17, // 30: sekifuda.control.v1.AccessService.RotateCA:output_type -> sekifuda.control.v1.RotateCAResponse
-	19, // 31: sekifuda.control.v1.AccessService.RotateKeys:output_type -> sekifuda.control.v1.RotateKeysResponse
-	24, // [24:32] is the sub-list for method output_type
-	16, // [16:24] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	22, // 15: sekifuda.control.v1.ListAuditResponse.entries:type_name -> sekifuda.control.v1.AuditEntry
+	25, // 16: sekifuda.control.v1.AuditEntry.at:type_name -> google.protobuf.Timestamp
+	25, // 17: sekifuda.control.v1.JoinToken.Use.at:type_name -> google.protobuf.Timestamp
+	1,  // 18: sekifuda.control.v1.AccessService.CreateJoinToken:input_type -> sekifuda.control.v1.CreateJoinTokenRequest
+	3,  // 19: sekifuda.control.v1.AccessService.ListJoinTokens:input_type -> sekifuda.control.v1.ListJoinTokensRequest
+	5,  // 20: sekifuda.control.v1.AccessService.RevokeJoinToken:input_type -> sekifuda.control.v1.RevokeJoinTokenRequest
+	9,  // 21: sekifuda.control.v1.AccessService.RevokeNode:input_type -> sekifuda.control.v1.RevokeNodeRequest
+	11, // 22: sekifuda.control.v1.AccessService.AllowNode:input_type -> sekifuda.control.v1.AllowNodeRequest
+	13, // 23: sekifuda.control.v1.AccessService.ListIdentities:input_type -> sekifuda.control.v1.ListIdentitiesRequest
+	16, // 24: sekifuda.control.v1.AccessService.RotateCA:input_type -> sekifuda.control.v1.RotateCARequest
+	18, // 25: sekifuda.control.v1.AccessService.RotateKeys:input_type -> sekifuda.control.v1.RotateKeysRequest
+	20, // 26: sekifuda.control.v1.AccessService.ListAudit:input_type -> sekifuda.control.v1.ListAuditRequest
+	2,  // 27: sekifuda.control.v1.AccessService.CreateJoinToken:output_type -> sekifuda.control.v1.CreateJoinTokenResponse
+	4,  // 28: sekifuda.control.v1.AccessService.ListJoinTokens:output_type -> sekifuda.control.v1.ListJoinTokensResponse
+	6,  // 29: sekifuda.control.v1.AccessService.RevokeJoinToken:output_type -> sekifuda.control.v1.RevokeJoinTokenResponse
+	10, // 30: sekifuda.control.v1.AccessService.RevokeNode:output_type -> sekifuda.control.v1.RevokeNodeResponse
+	12, // 31: sekifuda.control.v1.AccessService.AllowNode:output_type -> sekifuda.control.v1.AllowNodeResponse
+	14, // 32: sekifuda.control.v1.AccessService.ListIdentities:output_type -> sekifuda.control.v1.ListIdentitiesResponse
+	17, // 33: sekifuda.control.v1.AccessService.RotateCA:output_type -> sekifuda.control.v1.RotateCAResponse
+	19, // 34: sekifuda.control.v1.AccessService.RotateKeys:output_type -> sekifuda.control.v1.RotateKeysResponse
+	21, // 35: sekifuda.control.v1.AccessService.ListAudit:output_type -> sekifuda.control.v1.ListAuditResponse
+	27, // [27:36] is the sub-list for method output_type
+	18, // [18:27] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_sekifuda_control_v1_access_proto_init() }
@@ -1303,7 +1599,7 @@ func file_sekifuda_control_v1_access_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sekifuda_control_v1_access_proto_rawDesc), len(file_sekifuda_control_v1_access_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

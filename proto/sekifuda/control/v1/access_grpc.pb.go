@@ -27,6 +27,7 @@ const (
 	AccessService_ListIdentities_FullMethodName  = "/sekifuda.control.v1.AccessService/ListIdentities"
 	AccessService_RotateCA_FullMethodName        = "/sekifuda.control.v1.AccessService/RotateCA"
 	AccessService_RotateKeys_FullMethodName      = "/sekifuda.control.v1.AccessService/RotateKeys"
+	AccessService_ListAudit_FullMethodName       = "/sekifuda.control.v1.AccessService/ListAudit"
 )
 
 // AccessServiceClient is the client API for AccessService service.
@@ -50,6 +51,8 @@ type AccessServiceClient interface {
 	RotateCA(ctx context.Context, in *RotateCARequest, opts ...grpc.CallOption) (*RotateCAResponse, error)
 	// RotateKeys wraps the keys of secrets at rest with the current key-encryption key.
 	RotateKeys(ctx context.Context, in *RotateKeysRequest, opts ...grpc.CallOption) (*RotateKeysResponse, error)
+	// ListAudit reads the log of what was done.
+	ListAudit(ctx context.Context, in *ListAuditRequest, opts ...grpc.CallOption) (*ListAuditResponse, error)
 }
 
 type accessServiceClient struct {
@@ -140,6 +143,16 @@ func (c *accessServiceClient) RotateKeys(ctx context.Context, in *RotateKeysRequ
 	return out, nil
 }
 
+func (c *accessServiceClient) ListAudit(ctx context.Context, in *ListAuditRequest, opts ...grpc.CallOption) (*ListAuditResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAuditResponse)
+	err := c.cc.Invoke(ctx, AccessService_ListAudit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AccessServiceServer is the server API for AccessService service.
 // All implementations must embed UnimplementedAccessServiceServer
 // for forward compatibility.
@@ -161,6 +174,8 @@ type AccessServiceServer interface {
 	RotateCA(context.Context, *RotateCARequest) (*RotateCAResponse, error)
 	// RotateKeys wraps the keys of secrets at rest with the current key-encryption key.
 	RotateKeys(context.Context, *RotateKeysRequest) (*RotateKeysResponse, error)
+	// ListAudit reads the log of what was done.
+	ListAudit(context.Context, *ListAuditRequest) (*ListAuditResponse, error)
 	mustEmbedUnimplementedAccessServiceServer()
 }
 
@@ -194,6 +209,9 @@ func (UnimplementedAccessServiceServer) RotateCA(context.Context, *RotateCAReque
 }
 func (UnimplementedAccessServiceServer) RotateKeys(context.Context, *RotateKeysRequest) (*RotateKeysResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RotateKeys not implemented")
+}
+func (UnimplementedAccessServiceServer) ListAudit(context.Context, *ListAuditRequest) (*ListAuditResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAudit not implemented")
 }
 func (UnimplementedAccessServiceServer) mustEmbedUnimplementedAccessServiceServer() {}
 func (UnimplementedAccessServiceServer) testEmbeddedByValue()                       {}
@@ -360,6 +378,24 @@ func _AccessService_RotateKeys_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AccessService_ListAudit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAuditRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccessServiceServer).ListAudit(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccessService_ListAudit_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccessServiceServer).ListAudit(ctx, req.(*ListAuditRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AccessService_ServiceDesc is the grpc.ServiceDesc for AccessService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -398,6 +434,10 @@ var AccessService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RotateKeys",
 			Handler:    _AccessService_RotateKeys_Handler,
+		},
+		{
+			MethodName: "ListAudit",
+			Handler:    _AccessService_ListAudit_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
