@@ -3,6 +3,7 @@ package guard
 import (
 	"context"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -11,27 +12,81 @@ import (
 	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
 )
 
-// Audit notes events in the store's audit log.
+// Audit notes events in the store's audit log. Events that come while a write is under way
+// are written together by the next one: the chain has one writer at a time, and there may be
+// thousands of changes a second.
 type Audit struct {
-	Store store.Audit
-	Now   func() time.Time
+	store store.Audit
+	now   func() time.Time
+
+	mu      sync.Mutex
+	waiting []noting
+	writing bool
 }
 
-var _ Log = Audit{}
+var _ Log = (*Audit)(nil)
 
-// maxText bounds what of an event comes from who asked.
-const maxText = 512
+type noting struct {
+	entry store.AuditEntry
+	done  chan error
+}
 
-// Note implements Log.
-func (a Audit) Note(ctx context.Context, e Event) error {
+// NewAudit returns the log in a store.
+func NewAudit(s store.Audit, now func() time.Time) *Audit { return &Audit{store: s, now: now} }
+
+// Bounds: of what comes from who asked, and of what is written together.
+const (
+	maxText  = 512
+	maxBatch = 256
+)
+
+// Note implements Log. It returns once the event is on disk, or why it is not.
+func (a *Audit) Note(ctx context.Context, e Event) error {
 	body, err := proto.Marshal(&controlv1.AuditEvent{
 		Who: text(e.Who), From: text(e.From), What: text(e.What), Result: e.Result, Why: text(e.Why), Revision: e.Revision,
 	})
 	if err != nil {
 		return err
 	}
-	_, err = a.Store.AppendAudit(ctx, a.Now(), body)
-	return err
+	n := noting{entry: store.AuditEntry{At: a.now(), Body: body}, done: make(chan error, 1)}
+	a.mu.Lock()
+	a.waiting = append(a.waiting, n)
+	if !a.writing {
+		a.writing = true
+		go a.write()
+	}
+	a.mu.Unlock()
+	select {
+	case err := <-n.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// write writes what waits until nothing does.
+func (a *Audit) write() {
+	for {
+		a.mu.Lock()
+		batch := a.waiting[:min(len(a.waiting), maxBatch)]
+		a.waiting = a.waiting[len(batch):]
+		if len(batch) == 0 {
+			a.writing = false
+			a.mu.Unlock()
+			return
+		}
+		a.mu.Unlock()
+		entries := make([]store.AuditEntry, len(batch))
+		for i, n := range batch {
+			entries[i] = n.entry
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), noteTimeout)
+		_, err := a.store.AppendAudit(ctx, entries)
+		cancel()
+		for _, n := range batch {
+			n.done <- err
+		}
+	}
 }
 
 // text is a text that a message can hold.

@@ -18,8 +18,9 @@ type AuditEntry struct {
 
 // Audit is the append-only log of what was done. All methods may be called concurrently.
 type Audit interface {
-	// AppendAudit writes an entry behind the last one. At is kept in microseconds.
-	AppendAudit(ctx context.Context, at time.Time, body []byte) (AuditEntry, error)
+	// AppendAudit writes entries behind the last one, all or none, and returns them as they
+	// are now: of those given only At, which is kept in microseconds, and Body count.
+	AppendAudit(ctx context.Context, entries []AuditEntry) ([]AuditEntry, error)
 
 	// AuditEntries returns up to size entries after a number, ascending.
 	AuditEntries(ctx context.Context, after uint64, size int) ([]AuditEntry, error)

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -15,23 +14,28 @@ import (
 const lockAudit = `SELECT pg_advisory_xact_lock(hashtextextended(current_schema(), 7355))`
 
 // AppendAudit implements store.Audit.
-func (s *Store) AppendAudit(ctx context.Context, at time.Time, body []byte) (e store.AuditEntry, err error) {
+func (s *Store) AppendAudit(ctx context.Context, entries []store.AuditEntry) (out []store.AuditEntry, err error) {
 	bound, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	err = pgx.BeginFunc(bound, s.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(bound, lockAudit); err != nil {
 			return err
 		}
-		var last int64
-		var hash []byte
-		if err := tx.QueryRow(bound, tables.AuditLast).Scan(&last, &hash); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		var b pgx.Batch
+		out, err = tables.AppendAudit(entries, func() (last int64, hash []byte, err error) {
+			err = tx.QueryRow(bound, tables.AuditLast).Scan(&last, &hash)
+			if errors.Is(err, pgx.ErrNoRows) {
+				err = nil
+			}
+			return last, hash, err
+		}, func(query string, args ...any) error {
+			b.Queue(query, args...)
+			return nil
+		})
+		if err != nil {
 			return err
 		}
-		var insert string
-		var args []any
-		e, insert, args = tables.NextAudit(last, hash, at, body)
-		_, err := tx.Exec(bound, insert, args...)
-		return err
+		return tx.SendBatch(bound, &b).Close()
 	})
-	return e, s.Written(ctx, err)
+	return out, s.Written(ctx, err)
 }

@@ -15,13 +15,14 @@ func auditChain(ctx context.Context, d *desk) {
 	if head, err := d.AuditHead(ctx); err != nil || head != 0 {
 		d.Errorf("AuditHead of an empty log = %d, %v", head, err)
 	}
-	const writers, each = 8, 10
+	const writers, each, all = 8, 10, 8 * 10 * 2
 	var wg sync.WaitGroup
 	for w := range writers {
 		wg.Go(func() {
 			for i := range each {
 				at := time.Unix(int64(w), int64(i)*1000)
-				if e, err := d.AppendAudit(ctx, at, fmt.Appendf(nil, "%d %d", w, i)); err != nil || e.Seq == 0 || !e.At.Equal(at) {
+				e, err := d.AppendAudit(ctx, []store.AuditEntry{{At: at, Body: fmt.Appendf(nil, "%d %d a", w, i)}, {At: at, Body: fmt.Appendf(nil, "%d %d b", w, i)}})
+				if err != nil || len(e) != 2 || e[1].Seq != e[0].Seq+1 || !e[0].At.Equal(at) {
 					d.Errorf("AppendAudit = %+v, %v", e, err)
 				}
 			}
@@ -30,7 +31,7 @@ func auditChain(ctx context.Context, d *desk) {
 	wg.Wait()
 	var before []byte
 	seen := map[string]bool{}
-	for after := uint64(0); after < writers*each; {
+	for after := uint64(0); after < all; {
 		page, err := d.AuditEntries(ctx, after, 7)
 		if err != nil || len(page) == 0 {
 			d.Fatalf("AuditEntries(%d) = %d, %v", after, len(page), err)
@@ -43,13 +44,13 @@ func auditChain(ctx context.Context, d *desk) {
 			seen[string(e.Body)] = true
 		}
 	}
-	if len(seen) != writers*each {
-		d.Errorf("%d of %d entries", len(seen), writers*each)
+	if len(seen) != all {
+		d.Errorf("%d of %d entries", len(seen), all)
 	}
-	if head, err := d.AuditHead(ctx); err != nil || head != writers*each {
+	if head, err := d.AuditHead(ctx); err != nil || head != all {
 		d.Errorf("AuditHead = %d, %v", head, err)
 	}
-	if rest, err := d.AuditEntries(ctx, writers*each, 7); err != nil || len(rest) != 0 {
+	if rest, err := d.AuditEntries(ctx, all, 7); err != nil || len(rest) != 0 {
 		d.Errorf("AuditEntries behind the last = %v, %v", rest, err)
 	}
 }

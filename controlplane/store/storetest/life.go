@@ -67,7 +67,7 @@ func endedContexts(ctx context.Context, d *desk) {
 		"List":     func() error { _, err := d.List(ended, store.Query{Kind: "services", Size: 1}); return err },
 		"Load":     func() error { _, _, err := d.Load(ended, 0); return err },
 		"Wait":     func() error { _, err := d.Wait(ended, 9); return err },
-		"Audit":    func() error { _, err := d.AppendAudit(ended, time.Now(), []byte("x")); return err },
+		"Audit":    func() error { _, err := d.AppendAudit(ended, []store.AuditEntry{{Body: []byte("x")}}); return err },
 		"Secret":   func() error { _, err := d.Secret(ended, "x", []byte("y")); return err },
 		"Records":  func() error { _, err := d.Records(ended, "groups"); return err },
 		"Write":    func() error { return d.Write(ended, []store.Record{{Kind: "groups", ID: "a", Body: []byte("x")}}) },

@@ -3,7 +3,6 @@ package tables
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/sekifuda/sekifuda/controlplane/store"
 )
@@ -35,9 +34,22 @@ func (r *Reader) AuditHead(ctx context.Context) (uint64, error) {
 // AuditLast is the question for the number and the hash of the last entry.
 const AuditLast = `SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1`
 
-// NextAudit is an entry behind the last one, and the statement that writes it.
-func NextAudit(last int64, hash []byte, at time.Time, body []byte) (e store.AuditEntry, insert string, args []any) {
-	e = store.AuditEntry{Seq: uint64(last + 1), At: Time(at.UnixMicro()), Body: body}
-	e.Hash = store.AuditHash(hash, e)
-	return e, `INSERT INTO audit (seq, at_us, body, hash) VALUES ($1, $2, $3, $4)`, []any{last + 1, at.UnixMicro(), e.Body, e.Hash}
+// AppendAudit implements store.Audit inside a transaction that no other writer of the log is
+// in: last reads what AuditLast asks (0 and nil for an empty log), run runs a statement.
+func AppendAudit(entries []store.AuditEntry, last func() (seq int64, hash []byte, err error), run func(query string, args ...any) error) ([]store.AuditEntry, error) {
+	seq, hash, err := last()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]store.AuditEntry, len(entries))
+	for i, e := range entries {
+		seq++
+		e.Seq, e.At = uint64(seq), Time(e.At.UnixMicro())
+		e.Hash = store.AuditHash(hash, e)
+		if err := run(`INSERT INTO audit (seq, at_us, body, hash) VALUES ($1, $2, $3, $4)`, seq, e.At.UnixMicro(), e.Body, e.Hash); err != nil {
+			return nil, err
+		}
+		out[i], hash = e, e.Hash
+	}
+	return out, nil
 }
