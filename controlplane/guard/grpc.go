@@ -14,7 +14,8 @@ import (
 	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
 )
 
-// writers are the roles that change things by a service; of any other it takes the highest.
+// writers are the roles that change things by a service; of any other it takes the highest,
+// such as of backups, which hold every secret.
 var writers = map[string]Role{
 	controlv1.ConfigService_ServiceDesc.ServiceName:  Editor,
 	controlv1.RolloutService_ServiceDesc.ServiceName: Releaser,
@@ -42,18 +43,37 @@ func (g *Guard) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 	if err == nil {
 		res, err = next(named(ctx, who), req)
 	}
-	if need > Viewer || code(err) == codes.PermissionDenied || code(err) == codes.Unauthenticated {
+	if noteworthy(need, err) {
 		g.note(ctx, event(ctx, who, info.FullMethod, req, res, err))
 	}
 	return res, err
 }
 
-// Stream stands before streaming calls, all of which only read.
+// Stream stands before streaming calls.
 func (g *Guard) Stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	if _, err := g.call(ss.Context(), needs(info.FullMethod)); err != nil {
-		return err
+	ctx, need := ss.Context(), needs(info.FullMethod)
+	who, err := g.call(ctx, need)
+	if err == nil {
+		err = next(srv, &stream{ServerStream: ss, ctx: named(ctx, who)})
 	}
-	return next(srv, ss)
+	if noteworthy(need, err) {
+		g.note(ctx, event(ctx, who, info.FullMethod, nil, nil, err))
+	}
+	return err
+}
+
+// stream is a stream of somebody who is known.
+type stream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+// Context implements grpc.ServerStream.
+func (s *stream) Context() context.Context { return s.ctx }
+
+// noteworthy tells what is noted: changes, and what was refused.
+func noteworthy(need Role, err error) bool {
+	return need > Viewer || code(err) == codes.PermissionDenied || code(err) == codes.Unauthenticated
 }
 
 func (g *Guard) call(ctx context.Context, need Role) (string, error) {

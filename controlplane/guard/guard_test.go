@@ -148,6 +148,40 @@ func TestGRPC(t *testing.T) {
 	}
 }
 
+// stranger is a stream with metadata.
+type stranger struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s stranger) Context() context.Context { return s.ctx }
+
+func TestStreams(t *testing.T) {
+	t.Parallel()
+	g, log := guarded(t)
+	for _, c := range []struct {
+		token, method string
+		want          codes.Code
+		noted         int
+	}{
+		{"", controlv1.ConfigService_Watch_FullMethodName, codes.Unauthenticated, 1},
+		{"token-of-ann-0123456789", controlv1.ConfigService_Watch_FullMethodName, codes.OK, 0},
+		{"token-of-carl-012345678", controlv1.BackupService_Export_FullMethodName, codes.PermissionDenied, 1},
+		{"token-of-eve-0123456789", controlv1.BackupService_Restore_FullMethodName, codes.OK, 1},
+	} {
+		log.events = nil
+		ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs("authorization", "Bearer "+c.token))
+		called := false
+		err := g.Stream(nil, stranger{ctx: ctx}, &grpc.StreamServerInfo{FullMethod: c.method}, func(_ any, ss grpc.ServerStream) error {
+			called = Name(ss.Context()) != ""
+			return nil
+		})
+		if grpcstatus.Code(err) != c.want || called != (c.want == codes.OK) || len(log.events) != c.noted {
+			t.Errorf("%s with %q = %v, called %t, noted %+v", c.method, c.token, err, called, log.events)
+		}
+	}
+}
+
 func TestBadTokenFiles(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
