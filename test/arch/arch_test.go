@@ -39,7 +39,7 @@ var arrows = map[string][]string{
 	"controlplane/publish":   {"controlplane/store", "controlplane/snapshot", "controlplane/rollout", "controlplane/xds", "controlplane/fleet"},
 	"controlplane/release":   {"controlplane/store", "controlplane/rollout", "model"},
 	"controlplane/config":    {"controlplane/store", "plugin", "model", "model/schema"},
-	"controlplane/adminapi":  {"controlplane/config", "plugin", "model", "model/schema"},
+	"controlplane/adminapi":  {"controlplane/config", "controlplane/guard", "plugin", "model", "model/schema"},
 	"controlplane/grpcapi":   {"controlplane/config", "controlplane/release", "controlplane/fleet", "controlplane/authority", "controlplane/keyring", "controlplane/guard", "controlplane/store", "model", "model/schema"},
 	"controlplane/guard":     {"controlplane/store"},
 	"controlplane/console":   {},
