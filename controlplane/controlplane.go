@@ -62,7 +62,7 @@ type Options struct {
 	// WindowRule may have the runs of a client of the Admin API be change windows.
 	WindowRule adminapi.WindowRule
 
-	Authority *authority.Authority
+	Authority *authority.Authority // nil: nodes cannot prove who they are, and there are only OpenFeeds
 	Keys      *keyring.Keyring
 	Pepper    []byte // of the hashes of API keys that nodes get; empty: they get the keys
 
@@ -169,7 +169,9 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 		g.Go(func() error { return ended(c.poison.run(ctx)) })
 	}
 	g.Go(func() error { return c.windows.Run(ctx) })
-	g.Go(func() error { return ended(c.Authority.Run(ctx)) })
+	if c.Authority != nil {
+		g.Go(func() error { return ended(c.Authority.Run(ctx)) })
+	}
 	c.serveFeeds(ctx, g)
 	if c.GRPC != nil {
 		s := grpc.NewServer(grpc.ChainUnaryInterceptor(c.Guard.Unary, grpcapi.Intercept(c.Log)),
@@ -191,18 +193,21 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 
 // serveFeeds serves all feeds by one server: streams are numbered by it.
 func (c *ControlPlane) serveFeeds(ctx context.Context, g *errgroup.Group) {
-	feeds := slices.Clone(c.Feeds)
-	for _, l := range c.OpenFeeds {
-		feeds = append(feeds, authority.Trusted(l))
+	feeds, o := c.OpenFeeds, xds.ServerOptions{Identify: identify, Nodes: fleet.NewReports(c.fleet, reporter)}
+	if c.Authority != nil {
+		feeds = slices.Clone(c.Feeds)
+		for _, l := range c.OpenFeeds {
+			feeds = append(feeds, authority.Trusted(l))
+		}
+		o.GRPC = append(c.Authority.Intercept(), grpc.Creds(c.Authority.Credentials()))
 	}
 	if len(feeds) == 0 {
 		return
 	}
-	s := xds.NewServer(ctx, c.cache, xds.ServerOptions{
-		Identify: identify, Nodes: fleet.NewReports(c.fleet, reporter),
-		GRPC: append(c.Authority.Intercept(), grpc.Creds(c.Authority.Credentials())),
-	})
-	feedv1.RegisterBootstrapServiceServer(s, c.Authority.Service())
+	s := xds.NewServer(ctx, c.cache, o)
+	if c.Authority != nil {
+		feedv1.RegisterBootstrapServiceServer(s, c.Authority.Service())
+	}
 	for _, l := range feeds {
 		serveGRPC(ctx, g, "feed", s, l)
 	}

@@ -24,7 +24,7 @@ import (
 type Options struct {
 	Config    *config.Config
 	Fleet     *fleet.Fleet
-	Authority *authority.Authority
+	Authority *authority.Authority // nil: there is no AccessService
 	Keys      *keyring.Keyring
 	Audit     store.Audit
 	Release   *release.Desk
@@ -41,7 +41,9 @@ func Register(s *grpc.Server, o Options) {
 	controlv1.RegisterFleetServiceServer(s, &fleetServer{Options: o})
 	controlv1.RegisterRolloutServiceServer(s, &rolloutServer{Options: o})
 	controlv1.RegisterBackupServiceServer(s, &backupServer{Options: o})
-	controlv1.RegisterAccessServiceServer(s, &accessServer{Options: o})
+	if o.Authority != nil {
+		controlv1.RegisterAccessServiceServer(s, &accessServer{Options: o})
+	}
 }
 
 // Intercept turns faults of unary calls into statuses.
