@@ -1,7 +1,9 @@
 package grpcapi
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -84,6 +86,7 @@ func (s *accessServer) ListIdentities(ctx context.Context, _ *controlv1.ListIden
 			res.Identities = append(res.Identities, &controlv1.NodeIdentity{NodeId: node, Revocation: revocation(d)})
 		}
 	}
+	slices.SortFunc(res.Identities, func(a, b *controlv1.NodeIdentity) int { return cmp.Compare(a.GetNodeId(), b.GetNodeId()) })
 	return res, nil
 }
 
