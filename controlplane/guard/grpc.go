@@ -18,6 +18,7 @@ import (
 // such as of backups, which hold every secret.
 var writers = map[string]Role{
 	controlv1.ConfigService_ServiceDesc.ServiceName:  Editor,
+	controlv1.FleetService_ServiceDesc.ServiceName:   Editor,
 	controlv1.RolloutService_ServiceDesc.ServiceName: Releaser,
 }
 

@@ -116,6 +116,7 @@ func TestGRPC(t *testing.T) {
 		{"token-of-ann-0123456789", list, codes.OK},
 		{"token-of-ann-0123456789", commit, codes.PermissionDenied},
 		{"token-of-bob-0123456789", commit, codes.OK},
+		{"token-of-bob-0123456789", controlv1.FleetService_ResetLimits_FullMethodName, codes.OK},
 		{"token-of-bob-0123456789", release, codes.PermissionDenied},
 		{"token-of-carl-012345678", release, codes.OK},
 		{"token-of-carl-012345678", revoke, codes.PermissionDenied},
