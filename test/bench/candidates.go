@@ -31,6 +31,7 @@ type candidate struct {
 
 type bench struct {
 	dir     string
+	before  string // another binary of the gateway, to compare with; "": none
 	running []*exec.Cmd
 }
 
@@ -75,13 +76,16 @@ func (b *bench) start(only string) ([]*candidate, error) {
 	if err != nil {
 		return nil, err
 	}
-	makers := []struct {
+	type maker struct {
 		name string
-		make func(string) (*candidate, error)
-	}{
-		{"nginx", b.nginx}, {"seki", b.seki}, {"seki, the guide's chain", b.sekiChain},
-		{"net/http ReverseProxy", b.reverseProxy}, {"nginx again (control)", b.nginx},
+		make func(up string) (*candidate, error)
 	}
+	seki := filepath.Join(b.dir, "seki")
+	makers := []maker{{"nginx", b.nginx}, {"seki", b.seki(seki)}, {"seki, the guide's chain", b.sekiChain(seki)}}
+	if b.before != "" {
+		makers = append(makers, maker{"before", b.seki(b.before)}, maker{"before, the guide's chain", b.sekiChain(b.before)})
+	}
+	makers = append(makers, maker{"net/http ReverseProxy", b.reverseProxy}, maker{"nginx again (control)", b.nginx})
 	var list []*candidate
 	for _, m := range makers {
 		if only != "" && m.name != "nginx" && !strings.Contains(","+only+",", ","+m.name+",") {
@@ -191,9 +195,8 @@ func (b *bench) reverseProxy(up string) (*candidate, error) {
 	return &candidate{url: "http://" + addr + "/", pid: cmd.Process.Pid}, nil
 }
 
-// gateway starts seki and returns its Admin API's URL.
-func (b *bench) gateway() (c *candidate, admin string, err error) {
-	bin := filepath.Join(b.dir, "seki")
+// gateway starts seki, which it builds where it is missing, and returns its Admin API's URL.
+func (b *bench) gateway(bin string) (c *candidate, admin string, err error) {
 	if _, err := os.Stat(bin); err != nil {
 		if out, err := exec.Command("go", "build", "-o", bin, "./cmd/seki").CombinedOutput(); err != nil {
 			return nil, "", fmt.Errorf("go build: %w\n%s", err, out)
@@ -214,26 +217,34 @@ func (b *bench) gateway() (c *candidate, admin string, err error) {
 	return &candidate{url: "http://" + addrs[0] + "/", pid: cmd.Process.Pid}, "http://" + addrs[1], nil
 }
 
-func (b *bench) seki(up string) (*candidate, error) {
-	c, admin, err := b.gateway()
-	if err != nil {
-		return nil, err
+func (b *bench) seki(bin string) func(up string) (*candidate, error) {
+	return func(up string) (*candidate, error) {
+		c, admin, err := b.gateway(bin)
+		if err != nil {
+			return nil, err
+		}
+		return c, put(admin,
+			"/services/up", `{"url":"http://`+up+`"}`,
+			"/services/up/routes/all", `{"paths":["/"]}`)
 	}
-	return c, put(admin,
-		"/services/up", `{"url":"http://`+up+`"}`,
-		"/services/up/routes/all", `{"paths":["/"]}`)
 }
 
 // sekiChain is the guide's nine plugins, with counts in the process and the log in a file.
-func (b *bench) sekiChain(up string) (*candidate, error) {
-	c, admin, err := b.gateway()
-	if err != nil {
-		return nil, err
+func (b *bench) sekiChain(bin string) func(up string) (*candidate, error) {
+	return func(up string) (*candidate, error) {
+		c, admin, err := b.gateway(bin)
+		if err != nil {
+			return nil, err
+		}
+		c.headers = []string{"X-API-Key: ai-dev-key-2025", "User-Agent: curl/8.5.0"}
+		return c, put(admin, b.guide(up)...)
 	}
-	c.headers = []string{"X-API-Key: ai-dev-key-2025", "User-Agent: curl/8.5.0"}
+}
+
+func (b *bench) guide(up string) []string {
 	const big = 1_000_000_000
-	return c, put(admin,
-		"/services/up", `{"url":"http://`+up+`"}`,
+	return []string{
+		"/services/up", `{"url":"http://` + up + `"}`,
 		"/services/up/routes/all", `{"paths":["/"]}`,
 		"/consumers/ai-dev-user", `{}`,
 		"/consumers/ai-dev-user/key-auth/ai-dev-key-2025", `{}`,
@@ -244,8 +255,9 @@ func (b *bench) sekiChain(up string) (*candidate, error) {
 		"/services/up/plugins/p5", `{"name":"ip-restriction","config":{"allow":["127.0.0.1","::1","10.0.0.0/8","172.16.0.0/12","192.168.0.0/16"]}}`,
 		"/services/up/plugins/p6", `{"name":"request-size-limiting","config":{"allowed_payload_size":10}}`,
 		"/services/up/plugins/p7", `{"name":"request-transformer","config":{"add":{"headers":["X-Gateway:sekifuda"]}}}`,
-		"/services/up/plugins/p8", `{"name":"file-log","config":{"path":"`+filepath.Join(b.dir, "access.log")+`"}}`,
-		"/plugins/p9", `{"name":"prometheus","config":{"status_code_metrics":true,"latency_metrics":true,"bandwidth_metrics":true}}`)
+		"/services/up/plugins/p8", `{"name":"file-log","config":{"path":"` + filepath.Join(b.dir, "access.log") + `"}}`,
+		"/plugins/p9", `{"name":"prometheus","config":{"status_code_metrics":true,"latency_metrics":true,"bandwidth_metrics":true}}`,
+	}
 }
 
 // put makes entities over the Admin API: path, body, path, body, ...

@@ -9,14 +9,17 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"log"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"sort"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -31,11 +34,40 @@ func main() {
 	connections := flag.Int("connections", 64, "keep-alive connections")
 	rate := flag.Int("rate", 4000, "requests a second of the moderate case; 0 leaves it out")
 	only := flag.String("only", "", "comma-separated candidates")
+	before := flag.String("before", "", "another binary of the gateway, measured beside the one of this tree")
+	hold := flag.Bool("hold", false, "start the candidates, print where they are and wait, for a profiler")
 	note := flag.String("note", "", "kept with the results")
 	flag.Parse()
-	if err := run(*rounds, *seconds, *connections, *rate, *only, *note); err != nil {
+	dir, err := os.MkdirTemp("", "seki-bench-")
+	if err != nil {
 		log.Fatalf("bench: %v", err)
 	}
+	b := &bench{dir: dir, before: *before}
+	if *hold {
+		err = b.hold(*only)
+	} else {
+		err = b.run(*rounds, *seconds, *connections, *rate, *only, *note)
+	}
+	b.stop()
+	os.RemoveAll(dir)
+	if err != nil {
+		log.Fatalf("bench: %v", err)
+	}
+}
+
+// hold keeps the candidates running until it is interrupted.
+func (b *bench) hold(only string) error {
+	list, err := b.start(only)
+	if err != nil {
+		return err
+	}
+	for _, c := range list {
+		fmt.Printf("%d %s %s\n", c.pid, c.url, c.name)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	<-ctx.Done()
+	return nil
 }
 
 // sample is one measurement.
@@ -50,14 +82,7 @@ type sample struct {
 	Errors    int64   `json:"errors"`
 }
 
-func run(rounds, seconds, connections, rate int, only, note string) error {
-	dir, err := os.MkdirTemp("", "seki-bench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	b := &bench{dir: dir}
-	defer b.stop()
+func (b *bench) run(rounds, seconds, connections, rate int, only, note string) error {
 	candidates, err := b.start(only)
 	if err != nil {
 		return err
