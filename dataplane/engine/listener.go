@@ -13,6 +13,8 @@ import (
 	"math/big"
 	"net"
 	"time"
+
+	"github.com/sekifuda/sekifuda/dataplane/socket"
 )
 
 // tracked is a connection as the engine keeps it: for counting, watching and draining.
@@ -117,7 +119,8 @@ func (e *Engine) remove(t tracked) {
 // handle serves one accepted connection to its end.
 func (e *Engine) handle(raw net.Conn, secure *tls.Config) {
 	defer raw.Close()
-	tcp, _ := raw.(*net.TCPConn)
+	tcp := socket.TCP(raw)
+	raw = socket.Wrap(raw)
 	if secure == nil {
 		newConn(e, raw, tcp, nil).run()
 		return

@@ -9,6 +9,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"github.com/sekifuda/sekifuda/dataplane/socket"
 )
 
 // Conn is a connection to a peer. It belongs to one exchange at a time.
@@ -33,7 +35,9 @@ func (u *Upstream) dial(ctx func() context.Context, n *Network, p *pool, now tim
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", p.key.addr, err)
 	}
-	conn := &Conn{net: raw, tcp: raw.(*net.TCPConn), pool: p}
+	conn := &Conn{tcp: socket.TCP(raw), pool: p}
+	raw = socket.Wrap(raw)
+	conn.net = raw
 	if u.tls != nil {
 		t := tls.Client(raw, u.tlsConfig(p.key.sni, nil))
 		if err := t.HandshakeContext(c); err != nil {

@@ -48,9 +48,10 @@ var arrows = map[string][]string{
 
 	"dataplane/feed":      {},
 	"dataplane/router":    {"plugin"},
-	"dataplane/upstream":  {},
+	"dataplane/socket":    {},
+	"dataplane/upstream":  {"dataplane/socket"},
 	"dataplane/graph":     {"dataplane/router", "dataplane/upstream", "plugin", "model", "model/schema"},
-	"dataplane/engine":    {"dataplane/graph", "dataplane/router", "dataplane/upstream", "plugin"},
+	"dataplane/engine":    {"dataplane/graph", "dataplane/router", "dataplane/upstream", "dataplane/socket", "plugin"},
 	"dataplane/limits":    {"plugin"},
 	"dataplane/telemetry": {"plugin"},
 }
