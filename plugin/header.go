@@ -8,6 +8,9 @@ type Field struct {
 	Value string
 }
 
+// is compares lengths first, in place: most names differ in that.
+func (f *Field) is(name string) bool { return len(f.Name) == len(name) && EqualName(f.Name, name) }
+
 // Header is an ordered list of header lines. Names compare without regard to ASCII case. Its
 // strings may point into a connection's buffer: they are valid until the exchange's log
 // phase ends, and a filter that keeps one longer clones it. The zero value is empty.
@@ -32,8 +35,8 @@ func (h *Header) Get(name string) string {
 // Lookup returns the first value of name and whether there is one.
 func (h *Header) Lookup(name string) (string, bool) {
 	for i := range h.fields {
-		if f := &h.fields[i]; len(f.Name) == len(name) && EqualName(f.Name, name) {
-			return f.Value, true
+		if h.fields[i].is(name) {
+			return h.fields[i].Value, true
 		}
 	}
 	return "", false
@@ -43,7 +46,7 @@ func (h *Header) Lookup(name string) (string, bool) {
 func (h *Header) Count(name string) int {
 	n := 0
 	for i := range h.fields {
-		if EqualName(h.fields[i].Name, name) {
+		if h.fields[i].is(name) {
 			n++
 		}
 	}
@@ -54,7 +57,7 @@ func (h *Header) Count(name string) int {
 func (h *Header) Values(name string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for i := range h.fields {
-			if EqualName(h.fields[i].Name, name) && !yield(h.fields[i].Value) {
+			if h.fields[i].is(name) && !yield(h.fields[i].Value) {
 				return
 			}
 		}
@@ -64,7 +67,7 @@ func (h *Header) Values(name string) iter.Seq[string] {
 // Set makes value the only one of name: the first line of that name keeps its place.
 func (h *Header) Set(name, value string) {
 	for i := range h.fields {
-		if EqualName(h.fields[i].Name, name) {
+		if h.fields[i].is(name) {
 			h.fields[i] = Field{name, value}
 			h.delFrom(i+1, name)
 			return
@@ -77,15 +80,20 @@ func (h *Header) Set(name, value string) {
 func (h *Header) Del(name string) bool { return h.delFrom(0, name) }
 
 func (h *Header) delFrom(from int, name string) bool {
+	for from < len(h.fields) && !h.fields[from].is(name) {
+		from++ // mostly there is none: nothing is moved
+	}
+	if from == len(h.fields) {
+		return false
+	}
 	kept := h.fields[:from]
-	for _, f := range h.fields[from:] {
-		if !EqualName(f.Name, name) {
+	for _, f := range h.fields[from+1:] {
+		if !f.is(name) {
 			kept = append(kept, f)
 		}
 	}
-	removed := len(kept) != len(h.fields)
 	h.fields = kept
-	return removed
+	return true
 }
 
 // Fields returns the lines in order. The slice is valid until the next change; its lines

@@ -89,6 +89,7 @@ func (e *exchange) nginxPage(status int) {
 
 // raw answers with a body as it is.
 func (e *exchange) raw(status int, contentType, body string) {
+	e.look()
 	r := &e.x.Response
 	r.Status, r.Source, r.Length = status, plugin.FromGate, int64(len(body))
 	e.reason = reasonPhrase(status)

@@ -49,6 +49,7 @@ func newConn(e *Engine, c net.Conn, tcp *net.TCPConn, state *tls.ConnectionState
 	n := &conn{eng: e, net: c, tcp: tcp, tls: state, in: make([]byte, 0, inSize), out: make([]byte, 0, 4<<10)}
 	n.peer, n.local = addrPort(c.RemoteAddr()), addrPort(c.LocalAddr())
 	n.ex.init(e, n)
+	n.ex.look()
 	return n
 }
 
@@ -219,7 +220,7 @@ func (c *conn) fill(start time.Time) error {
 		c.in = append(c.in, 0)[:len(c.in)] // Scan bounds it
 	}
 	if start.IsZero() {
-		if err := c.readBy.Arm(c.net.SetReadDeadline, c.eng.opt.Now(), c.eng.opt.IdleTimeout); err != nil {
+		if err := c.readBy.Arm(c.net.SetReadDeadline, c.ex.now, c.eng.opt.IdleTimeout); err != nil {
 			return err
 		}
 		if c.closing.Load() { // armed over drain's

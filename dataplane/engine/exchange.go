@@ -26,13 +26,15 @@ type exchange struct {
 	client client
 
 	using     atomic.Pointer[view] // read by Retired
+	now       time.Time            // the exchange's last look at the clock
+	waited    bool                 // something may have taken long since then
 	view      *view
 	endpoint  *graph.Endpoint
 	picked    []*graph.Instance // the configurations that apply, in order
 	query     router.Request
 	match     router.Match[*graph.Endpoint]
 	pick      upstream.Pick
-	contextOf func() context.Context // e.Context, made once
+	contextOf func() context.Context // e.waiting, made once
 
 	body  held
 	reply reply
@@ -53,7 +55,7 @@ type exchange struct {
 // init prepares the memory of an exchange for its first use.
 func (e *exchange) init(eng *Engine, c client) {
 	e.eng, e.client = eng, c
-	e.contextOf = e.Context
+	e.contextOf = e.waiting
 	e.body.pumped = make(chan error, 1)
 }
 
@@ -78,6 +80,7 @@ func (e *exchange) begin(start time.Time) {
 	e.view = e.eng.use(e)
 	x.Directory, x.Revision = e.view.Directory(), e.view.revision
 	x.Times.Start = start
+	e.now, e.waited = start, false
 	e.endpoint = nil
 	clear(e.picked)
 	e.picked = e.picked[:0]
@@ -98,6 +101,28 @@ func (e *exchange) release() {
 	}
 	e.view, e.endpoint = nil, nil
 	e.using.Store(nil)
+}
+
+// look reads the clock. A look costs as much as routing does, so an exchange looks after what
+// may take long (a read, filters, a large write) and takes e.now for deadlines and dates
+// elsewhere.
+func (e *exchange) look() time.Time {
+	e.now, e.waited = e.eng.opt.Now(), false
+	return e.now
+}
+
+// waiting is the exchange's context for one who is about to wait: DNS, or a dial.
+func (e *exchange) waiting() context.Context {
+	e.waited = true
+	return e.watch.context()
+}
+
+// after returns the time now that something is done which calls waiting if it waits.
+func (e *exchange) after() time.Time {
+	if e.waited {
+		return e.look()
+	}
+	return e.now
 }
 
 // newID makes the request id. The generator is the runtime's ChaCha8, seeded by the system:
@@ -179,7 +204,7 @@ func (e *exchange) refuseHead(status int) {
 
 // end runs the log phase. Afterwards nothing of the exchange may be used.
 func (e *exchange) end() {
-	e.x.Times.End = e.eng.opt.Now()
+	e.x.Times.End = e.look()
 	e.view.served.note(&e.x.Response, e.endpoint != nil)
 	e.x.Request.Size += e.body.seen // not before: a pump counts it
 	for _, in := range e.picked {

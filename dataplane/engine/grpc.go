@@ -20,7 +20,7 @@ func (e *exchange) proxyH2() {
 	u := e.endpoint.Upstream
 	e.pick.Key = e.hashKey()
 	for try := 0; ; try++ {
-		now := e.eng.opt.Now()
+		now := e.look()
 		peer, err := u.Next(e.contextOf, e.eng.opt.Network, &e.pick, now)
 		if err != nil {
 			e.noPeer(err)
@@ -34,7 +34,7 @@ func (e *exchange) proxyH2() {
 		e.target(&peer)
 		trip := e.newTrip()
 		resp, err := trip.send(&peer)
-		now = e.eng.opt.Now()
+		now = e.look()
 		e.lastTry().Duration = now.Sub(e.lastTry().Start)
 		if err == nil {
 			e.lastTry().Code = resp.StatusCode
@@ -247,6 +247,7 @@ func (e *exchange) streamH2(t *trip, resp *http.Response) error {
 	for !empty {
 		t.idle.Reset(e.endpoint.Upstream.Spec.ReadTimeout)
 		n, err := resp.Body.Read(b[h1.SizeRoom : len(b)-h1.EndRoom])
+		e.look()
 		if n > 0 {
 			if err := e.client.send(e, b, h1.SizeRoom, h1.SizeRoom+n); err != nil {
 				return err
@@ -279,6 +280,7 @@ func trailerOf(resp *http.Response) plugin.Header {
 func (e *exchange) rewriteH2(t *trip, resp *http.Response) {
 	t.idle.Reset(e.endpoint.Upstream.Spec.ReadTimeout)
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxRewrite+1))
+	e.look()
 	if err != nil || len(body) > maxRewrite {
 		e.client.cut()
 		return

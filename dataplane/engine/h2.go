@@ -202,7 +202,7 @@ func (s *stream) start(e *exchange, first []byte, last bool) error {
 	r := &e.x.Response
 	s.copyHeader(&r.Header)
 	out := s.w.Header()
-	out.Set("Date", e.eng.date(e.eng.opt.Now()))
+	out.Set("Date", e.eng.date(e.now))
 	if r.Length >= 0 && r.Status != 204 && r.Status >= 200 {
 		out.Set("Content-Length", strconv.FormatInt(r.Length, 10))
 	}

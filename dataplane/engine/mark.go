@@ -12,12 +12,11 @@ import (
 func (e *exchange) mark() {
 	x, id := &e.x, e.eng.opt.Identity
 	h := &x.Response.Header
-	now := e.eng.opt.Now()
 	if e.proxied {
 		if id.Latency {
 			heard, sent := x.Times.FirstByte, x.Times.Proxied
 			if heard.IsZero() {
-				heard = now
+				heard = e.now
 			}
 			if sent.IsZero() { // an answer that was kept
 				sent = heard
@@ -39,7 +38,7 @@ func (e *exchange) mark() {
 		}
 	} else {
 		if id.Latency {
-			h.Set("X-Kong-Response-Latency", e.millis(now.Sub(x.Times.Start)))
+			h.Set("X-Kong-Response-Latency", e.millis(e.now.Sub(x.Times.Start)))
 		}
 		if id.Server != "" {
 			h.Set("Server", id.Server)

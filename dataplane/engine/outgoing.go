@@ -20,7 +20,7 @@ type outgoing struct {
 func (a *outgoing) reset() { *a = outgoing{} }
 
 func (c *conn) write(b []byte) error {
-	err := c.writeBy.Arm(c.net.SetWriteDeadline, c.eng.opt.Now(), c.eng.opt.BodyTimeout)
+	err := c.writeBy.Arm(c.net.SetWriteDeadline, c.ex.now, c.eng.opt.BodyTimeout)
 	if err == nil {
 		_, err = c.net.Write(b)
 	}
@@ -43,7 +43,7 @@ func (c *conn) start(e *exchange, first []byte, last bool) error {
 	o = append(o, ' ')
 	o = h1.AppendValue(o, e.reason)
 	o = append(o, "\r\nDate: "...)
-	o = append(o, c.eng.date(c.eng.opt.Now())...)
+	o = append(o, c.eng.date(e.now)...)
 	o = append(o, "\r\n"...)
 	for _, f := range r.Header.Fields() {
 		if !framedByGate(f.Name) {

@@ -22,7 +22,7 @@ func (e *exchange) proxy() {
 	}
 	e.pick.Key = e.hashKey()
 	for try := 0; ; try++ {
-		now := e.eng.opt.Now()
+		now := e.look()
 		peer, err := e.endpoint.Upstream.Next(e.contextOf, e.eng.opt.Network, &e.pick, now)
 		if err != nil {
 			e.noPeer(err)
@@ -65,7 +65,7 @@ type result struct {
 // attempt sends the request to one peer and reads the head of its answer. A kept connection
 // that the peer has closed meanwhile is no failure of the peer: then a new one is made.
 func (e *exchange) attempt(peer *upstream.Peer) result {
-	start := e.eng.opt.Now()
+	start := e.after()
 	e.x.Upstream.Tries = append(e.x.Upstream.Tries, plugin.Try{Addr: peer.Addr, Start: start})
 	e.proxied = true
 	peer.Begin()
@@ -78,7 +78,10 @@ func (e *exchange) attempt(peer *upstream.Peer) result {
 		r = e.connectAndAsk(peer, upstream.Dialled, start)
 	}
 	t := e.lastTry()
-	now := e.eng.opt.Now()
+	now := e.now // that of the last read, where there is an answer
+	if r.err != nil {
+		now = e.look()
+	}
 	outcome, status := upstream.Answered, 0
 	switch {
 	case r.err == nil:
@@ -133,7 +136,7 @@ func (e *exchange) connectAndAsk(peer *upstream.Peer, fresh upstream.Fresh, star
 		return result{err, true}
 	}
 	t := e.lastTry()
-	t.Duration, t.Keepalive = e.eng.opt.Now().Sub(start), c.Reused
+	t.Duration, t.Keepalive = e.after().Sub(start), c.Reused
 	e.target(peer)
 	e.reply.begin(c)
 	e.reply.reused = c.Reused
@@ -168,8 +171,11 @@ func (e *exchange) ask(c *upstream.Conn, host string) error {
 	if b.complete {
 		out = append(out, b.data...)
 	}
-	n, err := c.Write(out, e.eng.opt.Now(), spec.WriteTimeout)
+	n, err := c.Write(out, e.now, spec.WriteTimeout)
 	e.client.keepOut(out)
+	if len(out) > quickWrite {
+		e.look()
+	}
 	if err != nil && n == 0 {
 		return err
 	}
@@ -201,6 +207,9 @@ func (e *exchange) ask(c *upstream.Conn, host string) error {
 		}
 	}
 }
+
+// quickWrite is what an idle connection takes without waiting: the least that Linux buffers.
+const quickWrite = 4 << 10
 
 // noteStatus keeps the status of each try, for logs.
 func (e *exchange) noteStatus(status int) {

@@ -99,6 +99,9 @@ func (e *exchange) relayBody() {
 		return
 	}
 	ended := r.done && !r.hasTrailer()
+	if !r.done {
+		e.look()
+	}
 	for !r.done {
 		lo, hi, err = r.next(e, timeout)
 		if err != nil {
@@ -111,6 +114,7 @@ func (e *exchange) relayBody() {
 				e.broken()
 				return
 			}
+			e.look()
 		}
 	}
 	if !ended && !e.bodyless {

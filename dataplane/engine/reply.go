@@ -83,7 +83,8 @@ func (r *reply) readHead(e *exchange, timeout time.Duration) error {
 		if r.w == len(r.b) {
 			r.b = append(r.b, make([]byte, len(r.b))...) // Scan bounds it
 		}
-		k, err := r.conn.Read(r.b[r.w:], e.eng.opt.Now(), timeout)
+		k, err := r.conn.Read(r.b[r.w:], e.now, timeout)
+		e.look()
 		r.w += k
 		r.heard = r.heard || k > 0
 		if k == 0 && err != nil {
@@ -123,7 +124,8 @@ func (r *reply) early() (lo, hi int, err error) {
 func (r *reply) next(e *exchange, timeout time.Duration) (lo, hi int, err error) {
 	lo = r.end + h1.SizeRoom
 	for !r.done {
-		k, err := r.conn.Read(r.b[lo:len(r.b)-h1.EndRoom], e.eng.opt.Now(), timeout)
+		k, err := r.conn.Read(r.b[lo:len(r.b)-h1.EndRoom], e.now, timeout)
+		e.look()
 		if k == 0 && err != nil {
 			if r.toEOF && errors.Is(err, io.EOF) {
 				r.done = true
@@ -173,5 +175,5 @@ func (r *reply) settle(e *exchange, clean bool) {
 		c.Close()
 		return
 	}
-	c.Release(e.eng.opt.Now())
+	c.Release(e.now)
 }
