@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/netip"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -181,6 +182,45 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// TestTextIsEscapedWhereverItStands puts every odd byte at every place of a string that is read
+// eight bytes at a time.
+func TestTextIsEscapedWhereverItStands(t *testing.T) {
+	t.Parallel()
+	for _, odd := range []string{"\x00", "\x1f", "\"", "\\", "\x7f", "\x80", "\xff", "é", "\n"} {
+		for at := range 20 {
+			s := strings.Repeat("~", at) + odd + strings.Repeat(" ", 20-at)
+			want, got := strings.ToValidUTF8(s, "\ufffd"), ""
+			if err := json.Unmarshal(appendString(nil, s), &got); err != nil || got != want {
+				t.Errorf("appendString(%q) = %s, %v", s, appendString(nil, s), err)
+			}
+			var lower string
+			if err := json.Unmarshal(appendLower(nil, "ABC"+s), &lower); err != nil || lower != "abc"+want {
+				t.Errorf("appendLower(%q) = %q, %v", "ABC"+s, lower, err)
+			}
+		}
+	}
+	if b := appendString(nil, "\x7f\x1f"); string(b) != `"\u007f\u001f"` {
+		t.Errorf("control bytes are written as %s", b)
+	}
+}
+
+// TestNamesThatShareAMark has more names than there are marks: none may be lost or doubled.
+func TestNamesThatShareAMark(t *testing.T) {
+	t.Parallel()
+	var h plugin.Header
+	for i := range 90 {
+		h.Append("X-"+strconv.Itoa(i), strconv.Itoa(i))
+	}
+	h.Append("x-7", "again")
+	var m map[string]any
+	if err := json.Unmarshal(appendHeaders(nil, &h, "", false), &m); err != nil {
+		t.Fatal(err)
+	}
+	if len(m) != 90 || m["x-89"] != "89" || !reflect.DeepEqual(m["x-7"], []any{"7", "again"}) {
+		t.Errorf("%d names, x-89 %v, x-7 %v", len(m), m["x-89"], m["x-7"])
+	}
+}
+
 func FuzzAppendIsJSON(f *testing.F) {
 	f.Add("/a?b", "a=1&a=%zz&&=", "X-A", "v\xff\"\\\n", "gw.test:80")
 	f.Add("", "", "", "", "[::1]:80")
@@ -198,10 +238,19 @@ func FuzzAppendIsJSON(f *testing.F) {
 }
 
 func BenchmarkAppend(b *testing.B) {
-	x := proxied()
-	buf := make([]byte, 0, 8192)
-	b.ReportAllocs()
-	for b.Loop() {
-		buf = Append(buf[:0], x)
+	plain := proxied()
+	plain.Request.Target, plain.Upstream.Query = "/orders/7", ""
+	for _, name := range []string{"X-Kong-Upstream-Latency", "X-Kong-Proxy-Latency", "X-Kong-Request-Id", "RateLimit-Limit",
+		"RateLimit-Remaining", "RateLimit-Reset", "Access-Control-Allow-Origin", "Server", "Via", "Content-Length"} {
+		plain.Response.Header.Append(name, "0123456789abcdef")
+	}
+	for name, x := range map[string]*plugin.Exchange{"arguments": proxied(), "headers": plain} {
+		b.Run(name, func(b *testing.B) {
+			buf := make([]byte, 0, 8192)
+			b.ReportAllocs()
+			for b.Loop() {
+				buf = Append(buf[:0], x)
+			}
+		})
 	}
 }

@@ -53,8 +53,10 @@ func appendHeaders(b []byte, h *plugin.Header, host string, request bool) []byte
 	if _, ok := h.Lookup("host"); request && !ok && host != "" {
 		b = appendString(append(b, `"host":`...), host)
 	}
+	twice := repeated(fields)
 	for i := range fields {
-		if seen(fields[:i], fields[i].Name) {
+		alone := twice&mark(fields[i].Name) == 0
+		if !alone && seen(fields[:i], fields[i].Name) {
 			continue
 		}
 		if len(b) > first {
@@ -66,9 +68,34 @@ func appendHeaders(b []byte, h *plugin.Header, host string, request bool) []byte
 			b = append(b, `"REDACTED"`...)
 			continue
 		}
-		b = appendValues(b, fields[i:])
+		if alone {
+			b = appendString(b, fields[i].Value)
+		} else {
+			b = appendValues(b, fields[i:])
+		}
 	}
 	return append(b, '}')
+}
+
+// repeated returns the marks that more than one name has: a name with another mark stands
+// once, and need not be looked for.
+func repeated(fields []plugin.Field) (twice uint64) {
+	var once uint64
+	for i := range fields {
+		m := mark(fields[i].Name)
+		twice |= once & m
+		once |= m
+	}
+	return twice
+}
+
+// mark is one bit for a name, the same for names that differ in case only.
+func mark(name string) uint64 {
+	if name == "" {
+		return 1
+	}
+	n := len(name)
+	return 1 << ((uint(n)*7 + uint(name[n-1]|0x20)*5 + uint(name[n/2]|0x20)*3 + uint(name[0]|0x20)) & 63)
 }
 
 func secret(name string) bool {
@@ -115,6 +142,9 @@ func cutArgument(query string) (a argument, rest string) {
 }
 
 func appendQuery(b []byte, query string) []byte {
+	if query == "" {
+		return append(b, "{}"...)
+	}
 	var all [most]argument
 	n := 0
 	for query != "" && n < most {
