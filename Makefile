@@ -10,7 +10,7 @@ BUF     := $(GO) tool -modfile=tools.mod buf
 LINT    := $(GO) tool -modfile=tools.mod staticcheck
 ARGS    ?=
 
-.PHONY: help run build dev test check lint generate bench fuzz bench-fleet limits parity clean tidy
+.PHONY: help run build dev test check lint generate bench pgo fuzz bench-fleet limits parity clean tidy
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -49,6 +49,12 @@ generate: ## code from .proto files, the plugin list, reference pages
 bench: ## CPU per proxied request beside nginx and net/http, in one run
 	@test/setup.sh --bench
 	$(GO) run ./test/bench $(ARGS)
+
+pgo: ## what the compiler is told of the gateway under load: cmd/seki/default.pgo
+	@test/setup.sh --bench
+	@rm -rf .cache/pgo && mkdir -p .cache/pgo
+	$(GO) run ./test/bench -profile "$$PWD/.cache/pgo" -only "seki,seki, the guide's chain" -rounds 3 -seconds 4
+	$(GO) tool pprof -proto .cache/pgo/*.prof > cmd/seki/default.pgo
 
 fuzz: ## every fuzz target for a while (FUZZTIME=20s)
 	@test/fuzz.sh

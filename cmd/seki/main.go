@@ -78,7 +78,14 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	c := &call{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, environ: os.Environ()}
-	os.Exit(c.main(ctx, os.Args[1:]))
+	end, err := profile(os.Getenv(profileEnv))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "seki:", err)
+		os.Exit(2)
+	}
+	code := c.main(ctx, os.Args[1:])
+	end()
+	os.Exit(code)
 }
 
 // main runs one command line and returns its exit code: 0 done, 1 failed, 2 misused; verbs that

@@ -32,6 +32,7 @@ type candidate struct {
 type bench struct {
 	dir     string
 	before  string // another binary of the gateway, to compare with; "": none
+	profile string // folder for CPU profiles of the gateway; "": none
 	running []*exec.Cmd
 }
 
@@ -208,7 +209,11 @@ func (b *bench) gateway(bin string) (c *candidate, admin string, err error) {
 			return nil, "", err
 		}
 	}
-	cmd, err := b.spawn(proxyCore, []string{"GOMAXPROCS=1"}, bin, "run", "--data-dir", filepath.Join(b.dir, "data"+addrs[0][10:]),
+	env := []string{"GOMAXPROCS=1"}
+	if b.profile != "" && bin != b.before {
+		env = append(env, "SEKI_CPU_PROFILE="+filepath.Join(b.profile, fmt.Sprintf("seki%d.prof", len(b.running))))
+	}
+	cmd, err := b.spawn(proxyCore, env, bin, "run", "--data-dir", filepath.Join(b.dir, "data"+addrs[0][10:]),
 		"--proxy-listen", addrs[0], "--admin-listen", addrs[1], "--status-listen", addrs[2],
 		"--proxy-tls-listen", "off", "--console-listen", "off", "--grpc-listen", "off")
 	if err != nil {

@@ -35,6 +35,7 @@ func main() {
 	rate := flag.Int("rate", 4000, "requests a second of the moderate case; 0 leaves it out")
 	only := flag.String("only", "", "comma-separated candidates")
 	before := flag.String("before", "", "another binary of the gateway, measured beside the one of this tree")
+	profile := flag.String("profile", "", "folder for CPU profiles of the gateway, which are then all that is kept")
 	hold := flag.Bool("hold", false, "start the candidates, print where they are and wait, for a profiler")
 	note := flag.String("note", "", "kept with the results")
 	flag.Parse()
@@ -42,7 +43,7 @@ func main() {
 	if err != nil {
 		log.Fatalf("bench: %v", err)
 	}
-	b := &bench{dir: dir, before: *before}
+	b := &bench{dir: dir, before: *before, profile: *profile}
 	if *hold {
 		err = b.hold(*only)
 	} else {
@@ -113,6 +114,9 @@ func (b *bench) run(rounds, seconds, connections, rate int, only, note string) e
 		}
 	}
 	report(samples, candidates, cases)
+	if b.profile != "" { // what is profiled is slower: no figures of it are kept
+		return nil
+	}
 	return keep(samples, note)
 }
 
