@@ -85,3 +85,13 @@ func redis(c Redis) (*plugin.Redis, error) {
 		Timeout:    time.Duration(c.GetTimeout()) * time.Millisecond,
 	}, nil
 }
+
+// Number is a count as headers tell it, which may have a fraction where a limit has one. The
+// text is valid as long as the exchange.
+func Number(x *plugin.Exchange, n float64) string {
+	if whole := int64(n); float64(whole) == n {
+		return x.Decimal(whole)
+	}
+	var b [32]byte
+	return x.Text(strconv.AppendFloat(b[:0], n, 'f', -1, 64))
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"strconv"
 	"sync"
 
 	"github.com/sekifuda/sekifuda/plugin"
@@ -83,19 +82,14 @@ func (f *filter) tell(x *plugin.Exchange, d *plugin.Decision) {
 			least, leastLeft = i, left
 		}
 		x.Early.Set(w.limitHeader, w.Text)
-		x.Early.Set(w.remainHeader, number(x, left))
+		x.Early.Set(w.remainHeader, counting.Number(x, left))
 	}
 	w := &f.windows[least]
 	reset := x.Decimal(w.reset(d.Now))
 	x.Early.Set("RateLimit-Limit", w.Text)
-	x.Early.Set("RateLimit-Remaining", number(x, leastLeft))
+	x.Early.Set("RateLimit-Remaining", counting.Number(x, leastLeft))
 	x.Early.Set("RateLimit-Reset", reset)
 	if !d.Allowed {
 		x.Early.Set("Retry-After", reset)
 	}
-}
-
-func number(x *plugin.Exchange, n float64) string {
-	var b [32]byte
-	return x.Text(strconv.AppendFloat(b[:0], n, 'f', -1, 64))
 }

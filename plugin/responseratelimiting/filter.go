@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"strconv"
 	"sync"
 
 	"github.com/sekifuda/sekifuda/plugin"
@@ -78,7 +77,7 @@ func (f *filter) OnRequest(x *plugin.Exchange) plugin.Verdict {
 			}
 		}
 		if known {
-			x.Request.Header.Set(l.header, number(x, least))
+			x.Request.Header.Set(l.header, counting.Number(x, least))
 		} else {
 			x.Request.Header.Del(l.header) // what the client says of it is not so
 		}
@@ -166,7 +165,7 @@ func (f *filter) tell(x *plugin.Exchange, v *visit) {
 			w := &l.windows[k]
 			if n := v.left[w.index]; n.known {
 				x.Response.Header.Set(w.limitHeader, w.Text)
-				x.Response.Header.Set(w.remainHeader, number(x, n.n))
+				x.Response.Header.Set(w.remainHeader, counting.Number(x, n.n))
 			}
 		}
 	}
@@ -178,9 +177,4 @@ func refuse(x *plugin.Exchange) {
 	x.Response.Header.Set("Content-Length", "0")
 	x.Response.Rewrite(func([]byte) []byte { return nil })
 	x.Reason = "limit-spent"
-}
-
-func number(x *plugin.Exchange, n float64) string {
-	var b [32]byte
-	return x.Text(strconv.AppendFloat(b[:0], n, 'f', -1, 64))
 }
