@@ -10,7 +10,7 @@ BUF     := $(GO) tool -modfile=tools.mod buf
 LINT    := $(GO) tool -modfile=tools.mod staticcheck
 ARGS    ?=
 
-.PHONY: help run build dev test check lint generate bench pgo fuzz bench-fleet limits parity clean tidy
+.PHONY: help run build dev test check lint generate bench pgo conformance fuzz bench-fleet limits parity clean tidy
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ pgo: ## what the compiler is told of the gateway under load: cmd/seki/default.pg
 	@rm -rf .cache/pgo && mkdir -p .cache/pgo
 	$(GO) run ./test/bench -profile "$$PWD/.cache/pgo" -only "seki,seki, the guide's chain" -rounds 3 -seconds 4
 	$(GO) tool pprof -proto .cache/pgo/*.prof > cmd/seki/default.pgo
+
+conformance: ## HTTP/1.1 byte by byte: verdicts by RFC section, against net/http too
+	$(GO) test -count=1 -v -run 'Corpus|Every|Fuzz' ./dataplane/engine/... | grep -E '^(---|ok|FAIL|PASS|    --- FAIL)'
 
 fuzz: ## every fuzz target for a while (FUZZTIME=20s)
 	@test/fuzz.sh

@@ -153,8 +153,11 @@ func (c *Chunks) trail(ch byte) error {
 		if ch != '\n' {
 			return ErrTrailer
 		}
+		if err := c.checkTrailer(); err != nil {
+			return err // the body has not ended: nothing may follow it
+		}
 		c.state = ended
-		return c.checkTrailer()
+		return nil
 	}
 	return ErrChunk
 }
