@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sekifuda/sekifuda/dataplane/engine/h1"
+	"github.com/sekifuda/sekifuda/dataplane/socket"
 	"github.com/sekifuda/sekifuda/dataplane/upstream"
 )
 
@@ -20,7 +21,7 @@ import (
 type conn struct {
 	eng   *Engine
 	net   net.Conn
-	tcp   *net.TCPConn // below TLS; nil when there is none
+	tcp   socket.Conn // below TLS; nil when there is none
 	tls   *tls.ConnectionState
 	peer  netip.AddrPort
 	local netip.AddrPort
@@ -45,7 +46,7 @@ type conn struct {
 // inSize is what a connection reads at once; a larger head makes its buffer grow.
 const inSize = 8 << 10
 
-func newConn(e *Engine, c net.Conn, tcp *net.TCPConn, state *tls.ConnectionState) *conn {
+func newConn(e *Engine, c net.Conn, tcp socket.Conn, state *tls.ConnectionState) *conn {
 	n := &conn{eng: e, net: c, tcp: tcp, tls: state, in: make([]byte, 0, inSize), out: make([]byte, 0, 4<<10)}
 	n.peer, n.local = addrPort(c.RemoteAddr()), addrPort(c.LocalAddr())
 	n.ex.init(e, n)

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/sekifuda/sekifuda/dataplane/engine/h1"
+	"github.com/sekifuda/sekifuda/dataplane/socket"
 	"github.com/sekifuda/sekifuda/dataplane/upstream"
 	"github.com/sekifuda/sekifuda/plugin"
 )
@@ -74,7 +75,7 @@ func (c *h2conn) drain() {
 // look does nothing: the library notices and ends the streams' contexts.
 func (c *h2conn) look(time.Time) {}
 
-func (s *h2server) serve(c net.Conn, _ *net.TCPConn, state *tls.ConnectionState) {
+func (s *h2server) serve(c net.Conn, _ socket.Conn, state *tls.ConnectionState) {
 	hc := &h2conn{server: s, net: c, tls: state}
 	if !s.eng.add(hc) {
 		return

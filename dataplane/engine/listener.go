@@ -118,9 +118,9 @@ func (e *Engine) remove(t tracked) {
 
 // handle serves one accepted connection to its end.
 func (e *Engine) handle(raw net.Conn, secure *tls.Config) {
-	defer raw.Close()
-	tcp := socket.TCP(raw)
 	raw = socket.Wrap(raw)
+	defer raw.Close()
+	tcp, _ := raw.(socket.Conn)
 	if secure == nil {
 		newConn(e, raw, tcp, nil).run()
 		return

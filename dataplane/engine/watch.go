@@ -136,4 +136,4 @@ func (c *conn) look(time.Time) {
 	}
 }
 
-func (c *conn) gone() bool { return c.tcp != nil && hungUp(c.tcp) }
+func (c *conn) gone() bool { return c.tcp != nil && c.tcp.HungUp() }

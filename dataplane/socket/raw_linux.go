@@ -17,24 +17,21 @@ type raw struct {
 
 // attempt is what one direction is about to do and has done.
 type attempt struct {
-	b    []byte
-	n    int
-	err  syscall.Errno
-	call func(fd uintptr) bool // false: wait until the socket is ready
+	b   []byte
+	n   int
+	err syscall.Errno
+	try func(fd uintptr) bool // false: wait until the socket is ready
 }
 
-func (r *raw) init(c *net.TCPConn) bool {
-	var err error
-	if r.conn, err = c.SyscallConn(); err != nil {
-		return false
-	}
-	r.read.call, r.write.call = r.readNow, r.writeNow
-	return true
+func (r *raw) init(c *net.TCPConn) {
+	// The error is that of a nil connection.
+	r.conn, _ = c.SyscallConn()
+	r.read.try, r.write.try = r.readNow, r.writeNow
 }
 
 func (r *raw) readNow(fd uintptr) bool {
 	a := &r.read
-	n, err := a.now(syscall.SYS_READ, fd)
+	n, err := call(syscall.SYS_READ, fd, a.b)
 	if err == syscall.EAGAIN {
 		return false
 	}
@@ -45,7 +42,7 @@ func (r *raw) readNow(fd uintptr) bool {
 func (r *raw) writeNow(fd uintptr) bool {
 	a := &r.write
 	for len(a.b) > 0 {
-		n, err := a.now(syscall.SYS_WRITE, fd)
+		n, err := call(syscall.SYS_WRITE, fd, a.b)
 		if err != 0 {
 			a.err = err
 			return err != syscall.EAGAIN
@@ -57,10 +54,10 @@ func (r *raw) writeNow(fd uintptr) bool {
 	return true
 }
 
-// now makes one call. The socket is non-blocking, so the scheduler need not know of it.
-func (a *attempt) now(trap, fd uintptr) (int, syscall.Errno) {
+// call makes one system call on a socket that is non-blocking: the scheduler need not know.
+func call(trap, fd uintptr, b []byte) (int, syscall.Errno) {
 	for {
-		n, _, err := syscall.RawSyscall(trap, fd, uintptr(unsafe.Pointer(&a.b[0])), uintptr(len(a.b)))
+		n, _, err := syscall.RawSyscall(trap, fd, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
 		if err != syscall.EINTR {
 			return int(n), err
 		}
@@ -68,19 +65,19 @@ func (a *attempt) now(trap, fd uintptr) (int, syscall.Errno) {
 }
 
 // Read implements net.Conn.
-func (c *Conn) Read(b []byte) (int, error) {
+func (c *announced) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
 	a := &c.raw.read
 	a.b = b
-	err := c.raw.conn.Read(a.call)
+	err := c.raw.conn.Read(a.try)
 	a.b = nil
 	switch {
 	case err != nil:
-		return 0, c.fault("read", err)
+		return 0, fault(c, "read", err)
 	case a.err != 0:
-		return 0, c.fault("read", os.NewSyscallError("read", a.err))
+		return 0, fault(c, "read", os.NewSyscallError("read", a.err))
 	case a.n == 0:
 		return 0, io.EOF
 	}
@@ -88,24 +85,16 @@ func (c *Conn) Read(b []byte) (int, error) {
 }
 
 // Write implements net.Conn.
-func (c *Conn) Write(b []byte) (int, error) {
+func (c *announced) Write(b []byte) (int, error) {
 	a := &c.raw.write
 	a.b, a.n, a.err = b, 0, 0
-	err := c.raw.conn.Write(a.call)
+	err := c.raw.conn.Write(a.try)
 	a.b = nil
 	if err == nil && a.err != 0 {
 		err = os.NewSyscallError("write", a.err)
 	}
 	if err != nil {
-		return a.n, c.fault("write", err)
+		return a.n, fault(c, "write", err)
 	}
 	return a.n, nil
-}
-
-// fault puts an error in the words of the net package, whose own for raw access differ.
-func (c *Conn) fault(op string, err error) error {
-	if o, ok := err.(*net.OpError); ok {
-		err = o.Err
-	}
-	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }

@@ -3,39 +3,64 @@
 // The net package announces every system call to Go's scheduler, which may then give the
 // processor to another thread; under load that is a seventh of what a proxied request costs,
 // and more at a moderate rate. The sockets here are non-blocking, so that such a call never
-// waits: it is made without the announcement. Waiting, deadlines and closing stay with the net
-// package and its poller.
+// waits: it is made without the announcement.
 //
 // It knows bytes and connections, no protocol. Enter at Wrap.
 package socket
 
-import "net"
+import (
+	"net"
+	"os"
+)
 
 // Conn is a TCP connection. Unlike a *net.TCPConn it bears one reader and one writer at a time;
 // deadlines and Close may come from anywhere.
-type Conn struct {
-	*net.TCPConn
-	raw
+type Conn interface {
+	net.Conn
+	CloseWrite() error
+	// HungUp reports whether the peer has closed its sending side, even if bytes of it are
+	// unread: nginx takes that for the client's end too.
+	HungUp() bool
+	// Readable reports whether a read would not wait: there are bytes, the end, or an error.
+	Readable() bool
 }
 
-// Wrap returns c as a Conn when it is a TCP connection of the net package, else c itself.
+// Wrap returns c as a Conn when it is a TCP connection of the net package, else c itself. c is
+// not used afterwards.
 func Wrap(c net.Conn) net.Conn {
 	t, ok := c.(*net.TCPConn)
 	if !ok {
 		return c
 	}
-	s := &Conn{TCPConn: t}
-	if !s.init(t) {
-		return c
+	if own {
+		if p := poll(t); p != nil {
+			return p
+		}
 	}
+	s := &announced{TCPConn: t}
+	s.init(t)
 	return s
 }
 
-// TCP returns the connection of the net package that c is or wraps, or nil.
-func TCP(c net.Conn) *net.TCPConn {
-	if s, ok := c.(*Conn); ok {
-		return s.TCPConn
+// own has connections wait in a poller of this package, which spares the read that finds
+// nothing. It is off until it has proven itself: SEKI_POLLER=own turns it on.
+var own = os.Getenv("SEKI_POLLER") == "own"
+
+// announced waits in the net package's poller. The name is what its system calls would be
+// without raw.
+type announced struct {
+	*net.TCPConn
+	raw
+}
+
+func (c *announced) HungUp() bool { return hungUp(c.TCPConn) }
+
+func (c *announced) Readable() bool { return readable(c.TCPConn) }
+
+// fault puts an error in the words of the net package.
+func fault(c net.Conn, op string, err error) error {
+	if o, ok := err.(*net.OpError); ok {
+		err = o.Err
 	}
-	t, _ := c.(*net.TCPConn)
-	return t
+	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }

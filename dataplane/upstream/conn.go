@@ -18,7 +18,7 @@ type Conn struct {
 	Reused bool // it has served before, so the peer may have closed it meanwhile
 
 	net   net.Conn
-	tcp   *net.TCPConn
+	tcp   socket.Conn // below TLS; nil when there is none
 	pool  *pool
 	uses  int
 	read  Deadline
@@ -35,9 +35,9 @@ func (u *Upstream) dial(ctx func() context.Context, n *Network, p *pool, now tim
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", p.key.addr, err)
 	}
-	conn := &Conn{tcp: socket.TCP(raw), pool: p}
 	raw = socket.Wrap(raw)
-	conn.net = raw
+	conn := &Conn{net: raw, pool: p}
+	conn.tcp, _ = raw.(socket.Conn)
 	if u.tls != nil {
 		t := tls.Client(raw, u.tlsConfig(p.key.sni, nil))
 		if err := t.HandshakeContext(c); err != nil {
@@ -142,7 +142,7 @@ func (c *Conn) Net() net.Conn {
 }
 
 // Alive reports whether the peer has kept its end open and sent nothing unasked.
-func (c *Conn) Alive() bool { return !readable(c.tcp) }
+func (c *Conn) Alive() bool { return c.tcp == nil || !c.tcp.Readable() }
 
 // Release gives the connection back when a whole answer was read from it.
 func (c *Conn) Release(now time.Time) {
