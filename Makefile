@@ -57,7 +57,8 @@ pgo: ## what the compiler is told of the gateway under load: cmd/seki/default.pg
 	$(GO) tool pprof -proto .cache/pgo/*.prof > cmd/seki/default.pgo
 
 conformance: ## HTTP/1.1 byte by byte: verdicts by RFC section, against net/http too
-	set -o pipefail; $(GO) test -count=1 -v -run 'Corpus|Every|Fuzz' ./dataplane/engine/... | grep -E '^(---|ok|FAIL|PASS|    --- FAIL)'
+	@for poller in net own; do echo "poller: $$poller"; SEKI_POLLER=$$poller $(GO) test -count=1 ./dataplane/engine ./dataplane/upstream || exit 1; done
+	@set -o pipefail; $(GO) test -count=1 -v -run 'Corpus|Every|Fuzz' ./dataplane/engine/... | grep -E '^(---|ok|FAIL|PASS|    --- FAIL)'
 
 fuzz: ## every fuzz target for a while (FUZZTIME=20s)
 	@test/fuzz.sh

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,7 +36,10 @@ type conn struct {
 	readBy  upstream.Deadline
 	writeBy upstream.Deadline
 
-	ex      exchange
+	mu   sync.Mutex // of ex for all but the connection's goroutine, and of idle.seen
+	ex   *exchange  // nil: the connection rests
+	idle idle
+
 	body    incoming
 	answer  outgoing
 	phase   atomic.Int32
@@ -47,9 +51,9 @@ type conn struct {
 const inSize = 8 << 10
 
 func newConn(e *Engine, c net.Conn, tcp socket.Conn, state *tls.ConnectionState) *conn {
-	n := &conn{eng: e, net: c, tcp: tcp, tls: state, in: make([]byte, 0, inSize), out: make([]byte, 0, 4<<10)}
+	n := &conn{eng: e, net: c, tcp: tcp, tls: state}
 	n.peer, n.local = addrPort(c.RemoteAddr()), addrPort(c.LocalAddr())
-	n.ex.init(e, n)
+	n.equip()
 	n.ex.look()
 	return n
 }
@@ -68,7 +72,7 @@ func (c *conn) kill() { c.net.Close() }
 
 func (c *conn) drain() {
 	c.closing.Store(true)
-	if phase(c.phase.Load()) == waiting {
+	if p := phase(c.phase.Load()); p == waiting || p == resting {
 		// The reader wakes up. A request that came in this very moment is lost, as it is
 		// whenever a server closes an idle connection: clients know to send it again.
 		c.net.SetReadDeadline(time.Unix(1, 0))
@@ -77,37 +81,69 @@ func (c *conn) drain() {
 
 func (c *conn) run() {
 	if !c.eng.add(c) {
+		c.eng.delist(c.ex)
+		c.net.Close()
 		return
 	}
-	c.eng.enlist(&c.ex)
+	c.live(true)
+}
+
+// next is what follows an exchange.
+type next uint8
+
+const (
+	another next = iota // request
+	end                 // of the connection
+	parked              // the connection is somebody else's now
+)
+
+// live serves requests until the connection ends or is parked.
+func (c *conn) live(first bool) {
+	n := end
 	defer func() {
+		if n == parked {
+			return
+		}
 		if p := recover(); p != nil {
 			c.eng.opt.Logger.Error("exchange panicked", "panic", p, "stack", string(debug.Stack()))
+			// Nobody knows who still holds the exchange: it is not used again.
+			c.ex.release()
+			c.eng.delist(c.ex)
+		} else if c.ex != nil {
+			c.strip()
 		}
-		c.ex.release()
 		c.net.Close()
-		c.eng.delist(&c.ex)
 		c.eng.remove(c)
 	}()
-	for first := true; c.one(first); first = false {
+	for {
+		n = end // a panic ends the connection
+		if n = c.one(first); n != another {
+			return
+		}
+		first = false
 	}
 }
 
-// one reads and serves one request; false ends the connection.
-func (c *conn) one(first bool) bool {
+// one reads and serves one request.
+func (c *conn) one(first bool) next {
 	c.phase.Store(int32(waiting))
 	c.compact()
 	n, start, err := c.readHead(first)
+	if errors.Is(err, errParked) {
+		return parked
+	}
 	if errors.Is(err, errHTTP2) {
+		c.become(working)
+		c.net.SetReadDeadline(never) // the library keeps its own time
 		c.eng.h2.serve(&replayed{c.net, c.in}, c.tcp, nil)
-		return false
+		return end
 	}
 	if err != nil && !isRefusal(err) {
-		return false
+		return end
 	}
-	c.phase.Store(int32(working))
+	c.become(working)
 	c.handled.Add(1)
-	e := &c.ex
+	e := c.ex
 	e.begin(start)
 	c.answer.reset()
 	if err != nil {
@@ -119,7 +155,7 @@ func (c *conn) one(first bool) bool {
 	e.x.Peer, e.x.Local, e.x.Request.TLS = c.peer, c.local, c.tls
 	if err != nil {
 		c.refuse(err)
-		return false
+		return end
 	}
 	c.body.begin(&e.head)
 	e.x.Request.Size = int64(n)
@@ -147,16 +183,19 @@ func (c *conn) refuse(err error) {
 }
 
 // settle decides after an exchange whether another request may follow.
-func (c *conn) settle() bool {
+func (c *conn) settle() next {
 	a := &c.answer
 	if a.broken || a.tunnelled {
-		return false
+		return end
 	}
 	if !c.body.done {
 		c.linger()
-		return false
+		return end
 	}
-	return !a.close
+	if a.close {
+		return end
+	}
+	return another
 }
 
 // compact moves what was sent early to the front of the buffer.
@@ -229,7 +268,7 @@ func (c *conn) fill(start time.Time) error {
 		}
 	} else {
 		// The whole head has its time, however many reads it takes.
-		c.phase.Store(int32(reading))
+		c.become(reading)
 		c.readBy.Forget()
 		if err := c.net.SetReadDeadline(start.Add(c.eng.opt.HeaderTimeout)); err != nil {
 			return err
@@ -239,6 +278,9 @@ func (c *conn) fill(start time.Time) error {
 	c.in = c.in[:len(c.in)+n]
 	if n > 0 {
 		return nil
+	}
+	if start.IsZero() && phase(c.phase.Load()) == resting {
+		return c.park()
 	}
 	return err
 }

@@ -9,6 +9,7 @@ const (
 	waiting phase = iota // for a request
 	reading              // a request head
 	working              // filters, upstream, answer
+	resting              // waiting, without memory
 )
 
 // counters hold what connections that are gone have left behind; those that are there keep
@@ -44,7 +45,7 @@ func (e *Engine) Counts() Counts {
 		p, n := t.state()
 		c.Requests += n
 		switch p {
-		case waiting:
+		case waiting, resting:
 			c.Waiting++
 		case reading:
 			c.Reading++

@@ -37,6 +37,8 @@ type Engine struct {
 	dated     atomic.Pointer[dated]
 	ways      ways
 
+	spare sync.Pool // exchanges that no connection has
+
 	mu        sync.Mutex // guards what follows
 	listeners map[*listening]struct{}
 	conns     map[tracked]struct{}
@@ -70,6 +72,7 @@ func New(o Options) (*Engine, error) {
 		exchanges: map[*exchange]struct{}{},
 		empty:     make(chan struct{}),
 	}
+	e.spare.New = func() any { return new(exchange) }
 	e.limits.Head = o.MaxHeaderBytes
 	e.h2 = newH2Server(e)
 	e.current.Store(&view{Graph: nothing{}, served: &served{}})

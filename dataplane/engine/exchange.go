@@ -55,8 +55,10 @@ type exchange struct {
 // init prepares the memory of an exchange for its first use.
 func (e *exchange) init(eng *Engine, c client) {
 	e.eng, e.client = eng, c
-	e.contextOf = e.waiting
-	e.body.pumped = make(chan error, 1)
+	if e.contextOf == nil {
+		e.contextOf = e.waiting
+		e.body.pumped = make(chan error, 1)
+	}
 }
 
 // enlist makes an exchange's memory known, so that Retired sees which graph it uses.
@@ -123,6 +125,17 @@ func (e *exchange) after() time.Time {
 		return e.look()
 	}
 	return e.now
+}
+
+// forget lets go of what belongs to a graph or a connection, before the memory rests.
+func (e *exchange) forget() {
+	e.release()
+	e.x.Bind(nil)
+	e.endpoint, e.client = nil, nil
+	e.match = router.Match[*graph.Endpoint]{}
+	e.query = router.Request{}
+	clear(e.picked)
+	e.picked = e.picked[:0]
 }
 
 // newID makes the request id. The generator is the runtime's ChaCha8, seeded by the system:

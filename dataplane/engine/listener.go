@@ -119,12 +119,12 @@ func (e *Engine) remove(t tracked) {
 // handle serves one accepted connection to its end.
 func (e *Engine) handle(raw net.Conn, secure *tls.Config) {
 	raw = socket.Wrap(raw)
-	defer raw.Close()
 	tcp, _ := raw.(socket.Conn)
 	if secure == nil {
 		newConn(e, raw, tcp, nil).run()
 		return
 	}
+	defer raw.Close()
 	t := tls.Server(raw, secure)
 	ctx, cancel := context.WithTimeout(context.Background(), e.opt.HeaderTimeout)
 	err := t.HandshakeContext(ctx)

@@ -131,8 +131,15 @@ func (e *Engine) watch() {
 }
 
 func (c *conn) look(time.Time) {
-	if phase(c.phase.Load()) == working {
-		c.ex.watch.look(c.gone)
+	switch phase(c.phase.Load()) {
+	case working:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.ex != nil {
+			c.ex.watch.look(c.gone)
+		}
+	case waiting:
+		c.rest()
 	}
 }
 

@@ -181,6 +181,9 @@ func (c *polled) Readable() bool {
 	return err != syscall.EAGAIN
 }
 
+// Later implements Parker.
+func (c *polled) Later(f func()) { c.in.call(c, f) }
+
 func (c *polled) LocalAddr() net.Addr  { return c.local }
 func (c *polled) RemoteAddr() net.Addr { return c.remote }
 

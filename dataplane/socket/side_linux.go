@@ -15,6 +15,7 @@ type side struct {
 	late    atomic.Bool // the deadline has passed
 	waiting atomic.Bool
 	wake    chan struct{} // one value for each waiting that somebody else ended
+	later   atomic.Pointer[func()]
 
 	mu    sync.Mutex
 	due   time.Time
@@ -48,8 +49,22 @@ func (s *side) wait(c *polled) error {
 
 // notify ends a wait under way.
 func (s *side) notify() {
-	if s.waiting.CompareAndSwap(true, false) {
-		s.wake <- struct{}{}
+	if !s.waiting.CompareAndSwap(true, false) {
+		return
+	}
+	if f := s.later.Swap(nil); f != nil {
+		go (*f)()
+		return
+	}
+	s.wake <- struct{}{}
+}
+
+// call has f called, in a goroutine of its own, when wait would return.
+func (s *side) call(c *polled, f func()) {
+	s.later.Store(&f)
+	s.waiting.Store(true)
+	if c.closed() || s.late.Load() || s.ready.Load() {
+		s.notify()
 	}
 }
 

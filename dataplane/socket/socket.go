@@ -25,6 +25,13 @@ type Conn interface {
 	Readable() bool
 }
 
+// Parker is a connection for which nobody need wait: no goroutine, no buffer.
+type Parker interface {
+	// Later has f called, in a goroutine of its own, when Read would not wait any more: there
+	// are bytes, the end, an error, a deadline or a Close. Until then nobody may read.
+	Later(f func())
+}
+
 // Wrap returns c as a Conn when it is a TCP connection of the net package, else c itself. c is
 // not used afterwards.
 func Wrap(c net.Conn) net.Conn {
