@@ -29,12 +29,12 @@ func (c *conn) equip() {
 
 // strip gives it back.
 func (c *conn) strip() {
-	c.mu.Lock()
 	e := c.ex
+	c.eng.delist(e)
+	c.mu.Lock()
 	c.ex = nil
 	c.mu.Unlock()
 	c.in, c.out, c.next = nil, nil, 0
-	c.eng.delist(e)
 	e.forget()
 	c.eng.spare.Put(e)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -90,6 +91,46 @@ func TestRestEndsWithTheClientAndTheGate(t *testing.T) {
 	if err := g.Shutdown(ctx); err != nil {
 		t.Errorf("Shutdown: %v", err)
 	}
+}
+
+// TestRestingConnectionsAllocateLittle bounds what a plain connection keeps: with the client's
+// end, which is in this process too. It must not run beside others.
+func TestRestingConnectionsAllocateLittle(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates; the plain run of this test counts")
+	}
+	const n = 500
+	u := startUpstream(t, hello)
+	g := startGate(t, u.addr)
+	before := inUse()
+	for range n {
+		c, err := net.Dial("tcp", g.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		io.WriteString(c, "GET /ok HTTP/1.1\r\nHost: a\r\n\r\n")
+		if _, err := c.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "all rest", func() bool { return g.resting() == n })
+	each := (inUse() - before) / n
+	t.Logf("%d bytes a connection", each)
+	// Goroutines that wait in the net package's poller keep their stacks.
+	if most := int64(10 << 10); each > most {
+		t.Errorf("%d bytes a connection, want at most %d", each, most)
+	}
+}
+
+// inUse returns the bytes of live objects and stacks.
+func inUse() int64 {
+	runtime.GC()
+	runtime.GC() // what pools keep goes with the second
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc + m.StackInuse)
 }
 
 // TestRestDoesNotDisturbRequests looks at the connections without a pause while requests with
