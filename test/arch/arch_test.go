@@ -22,8 +22,9 @@ var arrows = map[string][]string{
 	"model/fault": {},
 
 	"model/schema":   {},
-	"model":          {"model/schema", "model/password"},
+	"model":          {"model/schema", "model/password", "model/atc"},
 	"model/password": {},
+	"model/atc":      {},
 
 	"plugin":     {"model", "model/schema", "model/password"},
 	"plugin/":    {"plugin", "model", "model/schema"}, // every plugin, each only itself
@@ -47,7 +48,7 @@ var arrows = map[string][]string{
 	"ops": {},
 
 	"dataplane/feed":      {},
-	"dataplane/router":    {"plugin"},
+	"dataplane/router":    {"plugin", "model/atc"},
 	"dataplane/socket":    {},
 	"dataplane/upstream":  {"dataplane/socket"},
 	"dataplane/graph":     {"dataplane/router", "dataplane/upstream", "plugin", "model", "model/schema"},
