@@ -15,6 +15,12 @@ func (c *cand[T]) ok(q *Request) bool {
 }
 
 func (t *tests) ok(q *Request) bool {
+	if t.stream != q.Stream || t.protocols != anyProtocol && (t.protocols == secureOnly) != q.TLS {
+		return false
+	}
+	if t.condition != nil {
+		return t.condition.ok(q, nil)
+	}
 	if len(t.methods) > 0 && !contains(t.methods, q.Method) {
 		return false
 	}
@@ -27,7 +33,7 @@ func (t *tests) ok(q *Request) bool {
 			return false
 		}
 	}
-	return true
+	return matchNets(t.sources, q.Source.Addr(), q.Source.Port()) && matchNets(t.destinations, q.Destination, q.Port)
 }
 
 func contains(list []string, s string) bool {
@@ -105,6 +111,30 @@ type tests struct {
 	methods []string
 	headers []headerTest
 	snis    []hostKey
+
+	sources      []Net
+	destinations []Net
+	protocols    protocol
+	stream       bool
+	condition    *condition // of an expression; then nothing but protocols and stream is used
+}
+
+// protocol is which of two a route answers: with TLS, and without.
+type protocol uint8
+
+const (
+	anyProtocol protocol = iota
+	plainOnly
+	secureOnly
+)
+
+// protocolTest is what the flavor expressions makes of a route's protocols. TLS alone is left
+// to who serves the route, which can then tell the client so.
+func protocolTest(protocols []string) protocol {
+	if len(protocols) == 1 && (protocols[0] == "http" || protocols[0] == "grpc" || protocols[0] == "tcp") {
+		return plainOnly
+	}
+	return anyProtocol
 }
 
 // headerTest holds when one of the request's lines of that name has one of the values.
@@ -115,7 +145,12 @@ type headerTest struct {
 }
 
 func compileTests(r *Route) (*tests, error) {
-	t := &tests{methods: r.Methods}
+	t := &tests{
+		methods: r.Methods, sources: r.Sources, destinations: r.Destinations, stream: !answersHTTP(r.Protocols),
+	}
+	if r.Strict {
+		t.protocols = protocolTest(r.Protocols)
+	}
 	for name, values := range r.Headers {
 		h := headerTest{name: foldName(name)}
 		for _, v := range values {

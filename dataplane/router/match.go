@@ -102,6 +102,8 @@ func (s *search[T]) fill(q *Request, m *Match[T]) {
 	m.CaptureNames, m.CaptureMissing = nil, 0
 	m.CaptureValues = m.CaptureValues[:0]
 	switch {
+	case rule.tests.condition != nil:
+		rule.tests.condition.fill(q, &m.Prefix, &m.CaptureNames, &m.CaptureValues)
 	case rule.noPaths:
 	case s.best.regex == nil:
 		m.Prefix = q.Path[:s.depth]

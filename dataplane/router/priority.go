@@ -36,6 +36,7 @@ func categories(r *Route, paths []string) int {
 	n := 0
 	for _, used := range []bool{
 		len(r.Methods) > 0, len(r.Hosts) > 0, len(r.Headers) > 0, len(r.SNIs) > 0, len(paths) > 0,
+		len(r.Sources) > 0, len(r.Destinations) > 0,
 	} {
 		if used {
 			n++

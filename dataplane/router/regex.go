@@ -169,3 +169,19 @@ func lowerASCII(s string) string {
 	}
 	return string(b)
 }
+
+// anchoredLiteral returns the text with which everything begins that a regex matches, when it
+// begins with "^"; "" when none is sure.
+func anchoredLiteral(pattern string) string {
+	tree, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return ""
+	}
+	tree = tree.Simplify()
+	if tree.Op != syntax.OpConcat || tree.Sub[0].Op != syntax.OpBeginText {
+		return ""
+	}
+	var l literals
+	l.walk(tree)
+	return l.prefix
+}

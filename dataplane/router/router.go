@@ -1,12 +1,15 @@
-// Package router finds the route of a request by Kong 3.9.1's traditional_compatible rules,
-// in the order in which Kong executes them.
+// Package router finds the route of a request, or of a connection that carries no HTTP, by
+// the rules of Kong 3.9.1's flavors traditional_compatible and expressions, in the order in
+// which Kong executes them.
 //
-// It knows hosts, paths, methods, headers, SNIs and priorities; it does not know plugins or
+// It knows hosts, paths, methods, headers, SNIs, addresses and priorities; it does not know plugins or
 // upstreams: what it finds is the caller's own value. A router is immutable, and the next
 // one shares with it what did not change. Enter at Router.Apply and Router.Match.
 package router
 
 import (
+	"net/netip"
+
 	"github.com/sekifuda/sekifuda/dataplane/router/hamt"
 	"github.com/sekifuda/sekifuda/plugin"
 )
@@ -21,9 +24,19 @@ type Route struct {
 	Paths         []string // "~" begins a regex
 	Headers       map[string][]string
 	SNIs          []string
+	Sources       []Net
+	Destinations  []Net
 	RegexPriority int64
 	StripPath     bool
 	CreatedAt     int64
+
+	// Expression is the whole condition, in place of the others; Priority is among routes
+	// that have one.
+	Expression string
+	Priority   uint64
+	// Strict has "http" alone not answer HTTPS, as in the flavor expressions. A route with an
+	// expression always has it so.
+	Strict bool
 }
 
 // Request is what the router reads of an exchange.
@@ -32,9 +45,17 @@ type Request struct {
 	Host   string // without port, as sent
 	Port   uint16 // of the Host header, else of the listener
 	Path   string // normalised as Kong does
+	Query  string // as sent
 	SNI    string // "" on a plain connection
 	TLS    bool
+	Stream bool // see AsStream
 	Header *plugin.Header
+
+	Source      netip.AddrPort
+	Destination netip.Addr
+
+	// Scratch is memory for values that are not compared as they were sent.
+	Scratch []byte
 }
 
 // Match is what was found.

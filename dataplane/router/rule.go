@@ -2,6 +2,7 @@ package router
 
 import (
 	"fmt"
+	"strings"
 )
 
 // RouteError says why a route cannot be compiled.
@@ -75,8 +76,8 @@ const maxRoutePaths = 1 << 16
 
 func compile[T any](r *Route, value T) (*compiled[T], error) {
 	c := &compiled[T]{route: r}
-	if !answersHTTP(r.Protocols) {
-		return c, nil // a stream route: it has no place here
+	if r.Expression != "" {
+		return c, c.compileExpression(r, value)
 	}
 	if len(r.Paths) > maxRoutePaths {
 		return nil, &RouteError{r.ID, "paths", "", fmt.Errorf("more than %d", maxRoutePaths)}
@@ -88,6 +89,9 @@ func compile[T any](r *Route, value T) (*compiled[T], error) {
 	t, err := compileTests(r)
 	if err != nil {
 		return nil, err
+	}
+	if t.stream {
+		return c, c.compileStream(r, t, strings.ToLower(r.ID), value)
 	}
 	for _, sub := range split(r) {
 		p := part[T]{
