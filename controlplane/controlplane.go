@@ -178,7 +178,7 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 			grpc.ChainStreamInterceptor(c.Guard.Stream, grpcapi.InterceptStream(c.Log)), grpc.MaxRecvMsgSize(64<<20))
 		grpcapi.Register(s, grpcapi.Options{
 			Config: c.config, Fleet: c.fleet, Release: c.release, Nodes: asked{c.fleet}, Authority: c.Authority, Keys: c.Keys, Audit: c.Store,
-			Version: c.Version, Database: c.Database, Started: c.started, Log: c.Log,
+			Version: c.Version, RouterFlavor: c.Schema.RouterFlavor, Database: c.Database, Started: c.started, Log: c.Log,
 		})
 		serveGRPC(ctx, g, "gRPC Admin API", s, c.GRPC)
 	}

@@ -50,6 +50,7 @@ type Options struct {
 
 	RedisURL       string
 	TrustedIPs     []netip.Prefix
+	RouterFlavor   string // which routes are served; see graph.Compiler
 	HeaderTimeout  time.Duration
 	BodyTimeout    time.Duration
 	IdleTimeout    time.Duration
@@ -117,7 +118,7 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 	d.metrics = telemetry.New(telemetry.Options{
 		NodeID: o.NodeID, Version: o.Version, Counts: d.traffic, Stores: d.stores, Refusals: d.refusals, Targets: d.targets, Store: d.reachable,
 	})
-	d.compiler = &graph.Compiler{Plugins: o.Plugins, Now: o.Now, Host: d.host}
+	d.compiler = &graph.Compiler{Plugins: o.Plugins, RouterFlavor: o.RouterFlavor, Now: o.Now, Host: d.host}
 	hostname, err := os.Hostname()
 	if err != nil {
 		hostname = o.NodeID

@@ -5,6 +5,7 @@
 package model
 
 import (
+	"errors"
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
@@ -21,7 +22,26 @@ type Entity struct {
 
 // Entities lists every kind. A kind comes after those that it refers to, so writing in this
 // order, and deleting in the opposite one, keeps references whole.
-func Entities() []Entity {
+func Entities() []Entity { return entities(TraditionalCompatible) }
+
+// The router flavors of Kong 3.9.1 that are served: which language routes are written in.
+const (
+	TraditionalCompatible = "traditional_compatible"
+	Expressions           = "expressions"
+)
+
+// CheckFlavor refuses the name of a flavor that is not served.
+func CheckFlavor(name string) error {
+	switch name {
+	case TraditionalCompatible, Expressions:
+		return nil
+	case "traditional":
+		return errors.New("the flavor traditional is not served; traditional_compatible takes the same routes")
+	}
+	return errors.New("expected traditional_compatible or expressions")
+}
+
+func entities(flavor string) []Entity {
 	return []Entity{
 		{&entityv1.KeySet{}, schema.Meaning{}},
 		{&entityv1.Key{}, keyMeaning()},
@@ -31,7 +51,7 @@ func Entities() []Entity {
 		{&entityv1.Sni{}, schema.Meaning{Cascade: []string{"certificate"}}},
 		{&entityv1.Vault{}, vaultMeaning()},
 		{&entityv1.Service{}, serviceMeaning()},
-		{&entityv1.Route{}, routeMeaning()},
+		{&entityv1.Route{}, routeMeaning(flavor)},
 		{&entityv1.Upstream{}, upstreamMeaning()},
 		{&entityv1.Target{}, targetMeaning()},
 		{&entityv1.Consumer{}, schema.Meaning{}},
@@ -47,8 +67,16 @@ func Entities() []Entity {
 
 // New reads the tables of all kinds and joins them with the plugins of a build.
 func New(plugins []*schema.Plugin) (*schema.Schema, error) {
+	return NewFlavored(TraditionalCompatible, plugins)
+}
+
+// NewFlavored is New for a router flavor.
+func NewFlavored(flavor string, plugins []*schema.Plugin) (*schema.Schema, error) {
+	if err := CheckFlavor(flavor); err != nil {
+		return nil, fmt.Errorf("router flavor %q: %w", flavor, err)
+	}
 	var tables []*schema.Table
-	for _, e := range Entities() {
+	for _, e := range entities(flavor) {
 		t, err := schema.LoadTable(e.Message.ProtoReflect().Descriptor(), e.Meaning)
 		if err != nil {
 			return nil, fmt.Errorf("read model: %w", err)
@@ -63,6 +91,7 @@ func New(plugins []*schema.Plugin) (*schema.Schema, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read model: %w", err)
 	}
+	s.RouterFlavor = flavor
 	return s, nil
 }
 

@@ -10,8 +10,9 @@ import (
 	"github.com/sekifuda/sekifuda/model/schema"
 )
 
-func routeMeaning() schema.Meaning {
+func routeMeaning(flavor string) schema.Meaning {
 	return schema.Meaning{
+		RouterFlavor: flavor,
 		Values: map[string]schema.ValueCheck{
 			"route_host": checkRouteHost,
 			"route_path": checkRoutePath,
@@ -19,7 +20,7 @@ func routeMeaning() schema.Meaning {
 		Records: map[string]schema.RecordCheck{
 			// Kong only logs that path_handling v1 goes.
 			"route_path_handling": func(schema.Body) string { return "" },
-			"route_expression":    checkExpression,
+			"route_expression":    checkRouteExpression,
 		},
 	}
 }
@@ -127,15 +128,15 @@ func unmatchedParen(re string) int {
 	return len(re)
 }
 
-// checkExpression stands for Kong's compilation of a route's fields to one expression: what
+// checkFields stands for Kong's compilation of a route's fields to one expression: what
 // passed before and still cannot be matched is refused here.
-func checkExpression(b schema.Body) string {
+func checkFields(b schema.Body) string {
 	paths, _ := b["paths"].([]any)
 	for _, p := range paths {
 		s, _ := p.(string)
 		if re, isRegex := strings.CutPrefix(s, "~"); isRegex {
 			if err := compileRegex(re); err != nil {
-				return expressionText(err)
+				return expressionFault(err.Error())
 			}
 		}
 	}
@@ -146,14 +147,10 @@ func checkExpression(b schema.Body) string {
 			s, _ := v.(string)
 			if re, isRegex := strings.CutPrefix(s, "~*"); isRegex {
 				if err := compileRegex(re); err != nil {
-					return expressionText(err)
+					return expressionFault(err.Error())
 				}
 			}
 		}
 	}
 	return ""
-}
-
-func expressionText(err error) string {
-	return "Router Expression failed validation: " + err.Error()
 }

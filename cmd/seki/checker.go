@@ -31,7 +31,7 @@ func (c checker) Check(kind string, entity proto.Message) error {
 	if err != nil {
 		return err
 	}
-	err = graph.Check(c.plugins, []graph.Change{{Kind: kind, ID: c.schema.Table(kind).ID(entity), Body: body}})
+	err = graph.Check(c.plugins, c.schema.RouterFlavor, []graph.Change{{Kind: kind, ID: c.schema.Table(kind).ID(entity), Body: body}})
 	var refusal *graph.Refusal
 	if !errors.As(err, &refusal) {
 		return err

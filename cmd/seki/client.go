@@ -98,14 +98,23 @@ func (f *flags) talk(ctx context.Context, least, most int, do func(context.Conte
 	if ctx, err = f.authorized(ctx); err != nil {
 		return err
 	}
+	if err := cl.learn(ctx); err != nil {
+		return cl.explain(err)
+	}
 	return cl.explain(do(ctx, cl))
 }
 
-func dial(addr string) (*client, error) {
-	_, s, err := build()
-	if err != nil {
-		return nil, err
+// learn asks the control plane for the language of its routes, so that entities are read and
+// shown as it has them.
+func (c *client) learn(ctx context.Context) error {
+	st, err := c.fleet.Status(ctx, &controlv1.StatusRequest{})
+	if err == nil {
+		_, c.schema, err = build(cmp.Or(st.RouterFlavor, model.TraditionalCompatible))
 	}
+	return err
+}
+
+func dial(addr string) (*client, error) {
 	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithUserAgent("seki/"+version), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
 	if err != nil {
@@ -114,12 +123,12 @@ func dial(addr string) (*client, error) {
 	return &client{
 		config: controlv1.NewConfigServiceClient(conn), fleet: controlv1.NewFleetServiceClient(conn),
 		rollout: controlv1.NewRolloutServiceClient(conn), access: controlv1.NewAccessServiceClient(conn),
-		schema: s, addr: addr, conn: conn,
+		addr: addr, conn: conn,
 	}, nil
 }
 
 // build loads the plugins and tables of this binary.
-func build() (*plugin.Set, *schema.Schema, error) {
+func build(routerFlavor string) (*plugin.Set, *schema.Schema, error) {
 	plugins, err := plugin.Load(all.Definitions()...)
 	if err != nil {
 		return nil, nil, err
@@ -128,7 +137,7 @@ func build() (*plugin.Set, *schema.Schema, error) {
 	for _, p := range plugins.All() {
 		schemas = append(schemas, p.Plugin)
 	}
-	s, err := model.New(schemas)
+	s, err := model.NewFlavored(routerFlavor, schemas)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -14,7 +14,9 @@ import (
 
 	"github.com/sekifuda/sekifuda/controlplane/config"
 	"github.com/sekifuda/sekifuda/controlplane/store/sqlite"
+	"github.com/sekifuda/sekifuda/model"
 	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
+	entityv1 "github.com/sekifuda/sekifuda/proto/sekifuda/entity/v1"
 )
 
 // rehearsal is what a drill came to, as it is noted beside the backups.
@@ -86,9 +88,21 @@ func modified(path string) time.Time {
 	return info.ModTime()
 }
 
+// flavorOf is the router flavor under which entities were written: only expressions has routes
+// with a priority.
+func flavorOf(all []*controlv1.Entity) string {
+	for _, e := range all {
+		r := &entityv1.Route{}
+		if e.GetKind() == "routes" && e.GetSpec().UnmarshalTo(r) == nil && r.Priority != nil {
+			return model.Expressions
+		}
+	}
+	return model.TraditionalCompatible
+}
+
 // rehearse restores into a store of its own and compares what it then has.
 func rehearse(ctx context.Context, all []*controlv1.Entity) (err error) {
-	plugins, s, err := build()
+	plugins, s, err := build(flavorOf(all))
 	if err != nil {
 		return err
 	}

@@ -86,9 +86,10 @@ var translators = map[string]func(t *translation, s kongSettings, value string) 
 	"admin_gui_listen": func(t *translation, _ kongSettings, v string) error {
 		return t.listeners("admin_gui_listen", v, "console-listen", "")
 	},
-	"log_level":   same("log-level"),
-	"trusted_ips": same("trusted-ips"),
-	"database":    databaseURL,
+	"log_level":     same("log-level"),
+	"router_flavor": same("router-flavor"),
+	"trusted_ips":   same("trusted-ips"),
+	"database":      databaseURL,
 	"nginx_http_client_max_body_size": func(t *translation, _ kongSettings, v string) error {
 		n, err := nginxSize(v)
 		t.flags["client-max-body-bytes"] = n

@@ -16,6 +16,7 @@ type node struct {
 	level    *logLevel
 	gate     *dataplane.DataPlane // nil: the control plane alone
 	settings *officeSettings
+	flavor   string
 }
 
 // Info implements adminapi.Node. To clients the embedded store is "postgres", as tools ask
@@ -31,7 +32,7 @@ func (n *node) Info() map[string]any {
 		"timers": map[string]any{"running": runtime.NumGoroutine(), "pending": 0},
 		"pids":   map[string]any{"master": os.Getpid(), "workers": []int{os.Getpid()}},
 		"configuration": map[string]any{
-			"database": "postgres", "router_flavor": "traditional_compatible", "role": "traditional",
+			"database": "postgres", "router_flavor": n.flavor, "role": "traditional",
 			"headers":     []string{"server_tokens", "latency_tokens", "x-kong-request-id"},
 			"trusted_ips": map[string]any{}, "upstream_keepalive_pool_size": 512, "db_update_frequency": 5,
 			"worker_state_update_frequency": 5, "admin_listen": []string{n.settings.adminListen},

@@ -21,6 +21,7 @@ import (
 	"github.com/sekifuda/sekifuda/controlplane/adminapi"
 	"github.com/sekifuda/sekifuda/dataplane"
 	"github.com/sekifuda/sekifuda/dataplane/feed"
+	"github.com/sekifuda/sekifuda/model"
 	"github.com/sekifuda/sekifuda/model/schema"
 	"github.com/sekifuda/sekifuda/plugin"
 	"github.com/sekifuda/sekifuda/plugin/proxycache"
@@ -50,7 +51,10 @@ func (c *call) process(s commonSettings) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	plugins, tables, err := build()
+	if err := model.CheckFlavor(s.routerFlavor); err != nil {
+		return nil, fmt.Errorf("--router-flavor %s: %w", s.routerFlavor, err)
+	}
+	plugins, tables, err := build(s.routerFlavor)
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +249,7 @@ func (p *process) gate(ctx context.Context, s *gateSettings, reachable func() bo
 	return dataplane.New(ctx, dataplane.Options{
 		ControlPlane: target, Credentials: insecure.NewCredentials(), Identity: identity, Dial: dial,
 		NodeID: s.nodeID, Labels: labels, Group: s.group, Version: version, DataDir: p.dataDir,
-		Plugins: p.plugins, Proxy: proxy, ProxyTLS: secure, RedisURL: s.redisURL, TrustedIPs: trusted,
+		Plugins: p.plugins, Proxy: proxy, ProxyTLS: secure, RedisURL: s.redisURL, TrustedIPs: trusted, RouterFlavor: p.routerFlavor,
 		HeaderTimeout: s.headerTimeout, BodyTimeout: s.bodyTimeout, IdleTimeout: s.idleTimeout,
 		MaxHeaderBytes: s.maxHeader, MaxBodyBytes: s.maxBody, DrainTimeout: s.drainTimeout,
 		Cache:     proxycache.Admin{Store: proxycache.Shared(), Now: time.Now},
@@ -264,7 +268,7 @@ func (p *process) office(ctx context.Context, s *officeSettings, dp *dataplane.D
 	if err != nil {
 		return nil, nil, err
 	}
-	o.Node = &node{id: nodeID, level: p.level, gate: dp, settings: s}
+	o.Node = &node{id: nodeID, level: p.level, gate: dp, settings: s, flavor: p.routerFlavor}
 	if dp != nil {
 		o.Metrics = dp.Metrics()
 	}

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/sekifuda/sekifuda/model"
 )
 
 // officeSettings are the control plane's.
@@ -48,6 +50,7 @@ type commonSettings struct {
 	statusListen string
 	logLevel     string
 	logFormat    string
+	routerFlavor string
 }
 
 func (s *commonSettings) flags(f *flags, dataDir string) {
@@ -55,6 +58,7 @@ func (s *commonSettings) flags(f *flags, dataDir string) {
 	f.StringVar(&s.statusListen, "status-listen", "127.0.0.1:8007", "address of /status, /status/ready and /metrics")
 	f.StringVar(&s.logLevel, "log-level", "notice", "debug, info, notice, warn, error, crit, alert or emerg")
 	f.StringVar(&s.logFormat, "log-format", "text", "text or json")
+	f.StringVar(&s.routerFlavor, "router-flavor", model.TraditionalCompatible, "language of routes: traditional_compatible or expressions; the same for all planes")
 	f.configFile()
 }
 

@@ -22,17 +22,18 @@ import (
 
 // Options are what the API is made of.
 type Options struct {
-	Config    *config.Config
-	Fleet     *fleet.Fleet
-	Authority *authority.Authority // nil: there is no AccessService
-	Keys      *keyring.Keyring
-	Audit     store.Audit
-	Release   *release.Desk
-	Nodes     Nodes
-	Version   string
-	Database  string // "postgres" or "sqlite"
-	Started   time.Time
-	Log       *slog.Logger
+	Config       *config.Config
+	Fleet        *fleet.Fleet
+	Authority    *authority.Authority // nil: there is no AccessService
+	Keys         *keyring.Keyring
+	Audit        store.Audit
+	Release      *release.Desk
+	Nodes        Nodes
+	Version      string
+	Database     string // "postgres" or "sqlite"
+	Started      time.Time
+	Log          *slog.Logger
+	RouterFlavor string // which language routes are written in
 }
 
 // Register adds the API's services to a server.

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"math/rand/v2"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -264,7 +265,8 @@ func (e *exchange) route() bool {
 		port = x.Local.Port()
 	}
 	path := e.eng.normalize(x.Request.Path)
-	*q = router.Request{Method: x.Request.Method, Host: host, Port: port, Path: path, Header: &x.Request.Header}
+	*q = router.Request{Method: x.Request.Method, Host: host, Port: port, Path: path, Header: &x.Request.Header,
+		Query: x.Request.Query, Source: netip.AddrPortFrom(x.Client, x.Peer.Port()), Destination: x.Local.Addr(), Scratch: q.Scratch}
 	if t := x.Request.TLS; t != nil {
 		q.TLS, q.SNI = true, serverName(t)
 	}

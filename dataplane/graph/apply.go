@@ -15,6 +15,9 @@ type Compiler struct {
 	// Host lends each plugin configuration its host; nil lends one that does nothing. It is
 	// called by Apply, also for a graph that is refused in the end.
 	Host func(plugin.Scope) plugin.Host
+	// RouterFlavor is the gateway's: under "expressions", routes are served by their expression;
+	// under any other, routes that have one are left out, as Kong does.
+	RouterFlavor string
 	// Now is the clock by which credentials expire, read when one is looked up; nil is the
 	// system's.
 	Now func() time.Time

@@ -11,8 +11,8 @@ import (
 // are stored: what a gate would refuse is refused at the desk. The error is a *Refusal. It
 // has no effect: filters are made on hosts that do nothing, and are not run. Who checks
 // change after change keeps a Compiler without Host, and the graph of the last one.
-func Check(plugins *plugin.Set, entities []Change) error {
-	c := Compiler{Plugins: plugins}
+func Check(plugins *plugin.Set, routerFlavor string, entities []Change) error {
+	c := Compiler{Plugins: plugins, RouterFlavor: routerFlavor}
 	_, err := c.Apply(nil, entities, 0)
 	return err
 }

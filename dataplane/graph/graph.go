@@ -64,13 +64,19 @@ type Endpoint struct {
 // Protocols is a set of protocols a route answers.
 type Protocols uint8
 
-// The protocols of HTTP routes.
+// The protocols of routes. Those of connections without HTTP are in routes of their own.
 const (
 	HTTP Protocols = 1 << iota
 	HTTPS
 	GRPC
 	GRPCS
+	TCP
+	TLS
+	Passthrough
 )
+
+// web are the protocols of HTTP's family.
+const web = HTTP | HTTPS | GRPC | GRPCS
 
 // Chain is the filters of an endpoint, in the order in which requests pass them. Endpoints
 // with the same plugins share one.

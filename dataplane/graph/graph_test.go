@@ -338,10 +338,10 @@ func FuzzApply(f *testing.F) {
 func TestCheckHasNoEffectOfItsOwn(t *testing.T) {
 	t.Parallel()
 	set := plugins(t)
-	if err := Check(set, []Change{service("s", "h"), route("r", "s", "/"), configured("p", "auth", "r", "", "", "fine")}); err != nil {
+	if err := Check(set, "", []Change{service("s", "h"), route("r", "s", "/"), configured("p", "auth", "r", "", "", "fine")}); err != nil {
 		t.Errorf("Check of a sound configuration = %v", err)
 	}
-	err := Check(set, []Change{configured("p", "auth", "", "", "", "bad")})
+	err := Check(set, "", []Change{configured("p", "auth", "", "", "", "bad")})
 	if err == nil || err.Error() != "compile plugins/p: config: text must not be bad" {
 		t.Errorf("Check of a bad one = %v", err)
 	}

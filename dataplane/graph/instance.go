@@ -105,7 +105,7 @@ func (e *edit) compile(n *pluginNode, m *entityv1.Plugin) bool {
 		e.refuse("plugins", n.id, "config", "required field missing")
 		return false
 	}
-	if len(m.Protocols) > 0 && protocolsOf(m.Protocols) == 0 {
+	if len(m.Protocols) > 0 && protocolsOf(m.Protocols)&web == 0 {
 		return true // for stream routes
 	}
 	config, err := anypb.UnmarshalNew(m.Config, proto.UnmarshalOptions{})

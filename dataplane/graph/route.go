@@ -2,8 +2,10 @@ package graph
 
 import (
 	"errors"
+	"net/netip"
 
 	"github.com/sekifuda/sekifuda/dataplane/router"
+	"github.com/sekifuda/sekifuda/model"
 	"github.com/sekifuda/sekifuda/plugin"
 	entityv1 "github.com/sekifuda/sekifuda/proto/sekifuda/entity/v1"
 )
@@ -13,7 +15,8 @@ type routeNode struct {
 	match    *router.Route
 	service  string // id, "" for none
 	base     Endpoint
-	endpoint *Endpoint // nil while the route is left out: its service is disabled
+	left     bool      // out: it has an expression, which this flavor does not read
+	endpoint *Endpoint // nil while the route is left out, or its service is disabled
 }
 
 func takeRoute(e *edit, c *Change) {
@@ -35,17 +38,8 @@ func putRoute(e *edit, c *Change) {
 	}
 	n := &routeNode{
 		service: m.GetService(),
-		match: &router.Route{
-			ID:            c.ID,
-			Protocols:     m.Protocols,
-			Methods:       m.Methods,
-			Hosts:         m.Hosts,
-			Paths:         m.Paths,
-			SNIs:          m.Snis,
-			RegexPriority: m.GetRegexPriority(),
-			StripPath:     or(m.StripPath, true),
-			CreatedAt:     m.GetCreatedAt(),
-		},
+		match:   e.matchOf(c, m),
+		left:    m.Expression != nil && e.c.RouterFlavor != model.Expressions,
 		base: Endpoint{
 			Route:             &plugin.Route{ID: c.ID, Name: m.GetName(), JSON: routeJSON(m), Tags: m.Tags},
 			Protocols:         protocolsOf(m.Protocols),
@@ -56,11 +50,8 @@ func putRoute(e *edit, c *Change) {
 			ResponseBuffering: or(m.ResponseBuffering, true),
 		},
 	}
-	if len(m.Headers) > 0 {
-		n.match.Headers = make(map[string][]string, len(m.Headers))
-		for name, values := range m.Headers {
-			n.match.Headers[name] = values.GetValues()
-		}
+	if n.match == nil {
+		return
 	}
 	if err := router.Check(n.match); err != nil {
 		e.refuseRoute(c, err)
@@ -71,6 +62,56 @@ func putRoute(e *edit, c *Change) {
 	if n.service != "" {
 		e.link(routesOfService, n.service, c.ID)
 	}
+}
+
+// matchOf says what a route matches; nil: the violation is noted.
+func (e *edit) matchOf(c *Change, m *entityv1.Route) *router.Route {
+	strict := e.c.RouterFlavor == model.Expressions
+	r := &router.Route{
+		ID:            c.ID,
+		Protocols:     m.Protocols,
+		Methods:       m.Methods,
+		Hosts:         m.Hosts,
+		Paths:         m.Paths,
+		Headers:       stringsOf(m.Headers),
+		SNIs:          m.Snis,
+		RegexPriority: m.GetRegexPriority(),
+		StripPath:     or(m.StripPath, true),
+		CreatedAt:     m.GetCreatedAt(),
+		Strict:        strict,
+	}
+	if strict {
+		r.Expression, r.Priority = m.GetExpression(), uint64(m.GetPriority())
+	}
+	ok := true
+	for _, s := range m.Sources {
+		ok = e.netOf(c, "sources", s.GetIp(), s.Port, &r.Sources) && ok
+	}
+	for _, d := range m.Destinations {
+		ok = e.netOf(c, "destinations", d.GetIp(), d.Port, &r.Destinations) && ok
+	}
+	if !ok {
+		return nil
+	}
+	return r
+}
+
+// netOf reads one end of a connection.
+func (e *edit) netOf(c *Change, field, ip string, port *int64, to *[]router.Net) bool {
+	n := router.Net{Port: int(or(port, -1))}
+	if ip != "" {
+		r, err := netip.ParsePrefix(ip)
+		if a, e := netip.ParseAddr(ip); e == nil {
+			r, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		if err != nil {
+			e.refuse(c.Kind, c.ID, field, "invalid ip or cidr range: '"+ip+"'")
+			return false
+		}
+		n.Range = r.Masked()
+	}
+	*to = append(*to, n)
+	return true
 }
 
 func (e *edit) refuseRoute(c *Change, err error) {
@@ -97,6 +138,12 @@ func protocolsOf(list []string) Protocols {
 			p |= GRPC
 		case "grpcs":
 			p |= GRPCS
+		case "tcp":
+			p |= TCP
+		case "tls":
+			p |= TLS
+		case "tls_passthrough":
+			p |= Passthrough
 		}
 	}
 	return p
@@ -148,8 +195,8 @@ func (e *edit) resolveRoutes() {
 
 // endpoint returns nil for a route that is not served.
 func (e *edit) endpoint(n *routeNode) *Endpoint {
-	if n.base.Protocols == 0 {
-		return nil // a stream route
+	if n.left || n.base.Protocols == 0 { // the latter: of udp alone
+		return nil
 	}
 	ep := n.base
 	if n.service != "" {

@@ -1,3 +1,5 @@
+//lint:file-ignore ST1005 these are atc-router's words, which clients see
+
 package atc
 
 import (

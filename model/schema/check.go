@@ -2,7 +2,10 @@ package schema
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/sekifuda/sekifuda/model/fault"
 	optionsv1 "github.com/sekifuda/sekifuda/proto/sekifuda/options/v1"
@@ -11,10 +14,11 @@ import (
 // check is a rule over several fields of one record.
 type check struct {
 	raw     *optionsv1.Check
-	paths   [][]string // fields it looks at
-	lenient bool       // runs although some of them did not pass their own rules
-	patched string     // what is said before the text when the entity is updated
-	asked   []*Field   // the fields of its conditions, with the rules that these ask for
+	paths   [][]string                         // fields it looks at
+	lenient bool                               // runs although some of them did not pass their own rules
+	patched string                             // what is said before the text when the entity is updated
+	oneOf   *optionsv1.ConditionalAtLeastOneOf // of its kind: raw's, with the fields that are there
+	asked   []*Field                           // the fields of its conditions, with the rules that these ask for
 	// run returns the text for "@entity", "" when satisfied. It may mark fields in errs.
 	run func(b Body, errs fault.Tree) string
 }
@@ -195,10 +199,12 @@ func (l *loader) conditionalOneOf(r *record, o *optionsv1.ConditionalAtLeastOneO
 			return nil, err
 		}
 	}
+	o = proto.CloneOf(o)
+	o.ThenAtLeastOneOf, o.ElseThenAtLeastOneOf = r.present(o.ThenAtLeastOneOf), r.present(o.ElseThenAtLeastOneOf)
 	then := oneOf(o.ThenAtLeastOneOf, o.ThenErr)
 	other := oneOf(o.ElseThenAtLeastOneOf, o.ElseThenErr)
 	ifPath := split(o.IfField)
-	c := &check{paths: append([][]string{ifPath}, splitAll(o.ThenAtLeastOneOf)...), asked: []*Field{ifField, elseField}}
+	c := &check{oneOf: o, paths: append([][]string{ifPath}, splitAll(o.ThenAtLeastOneOf)...), asked: []*Field{ifField, elseField}}
 	c.run = func(b Body, errs fault.Tree) string {
 		v := lookup(b, ifPath)
 		if v == nil {
@@ -216,6 +222,11 @@ func (l *loader) conditionalOneOf(r *record, o *optionsv1.ConditionalAtLeastOneO
 		return other(b, errs)
 	}
 	return c, nil
+}
+
+// present leaves out fields that are not there under this router_flavor.
+func (r *record) present(names []string) []string {
+	return slices.DeleteFunc(names, func(n string) bool { return slices.Contains(r.absent, n) })
 }
 
 func oneOf(names []string, format string) func(Body, fault.Tree) string {

@@ -235,7 +235,7 @@ func (c *check) describe() Body {
 	case *optionsv1.Check_Conditional:
 		return Body{"conditional": c.describeConditional(k.Conditional)}
 	case *optionsv1.Check_ConditionalAtLeastOneOf:
-		return Body{"conditional_at_least_one_of": c.describeOneOf(k.ConditionalAtLeastOneOf)}
+		return Body{"conditional_at_least_one_of": c.describeOneOf(c.oneOf)}
 	}
 	o := c.raw.GetCustom()
 	b := Body{"field_sources": anyList(o.FieldSources)}

@@ -37,6 +37,8 @@ type Meaning struct {
 	Finish func(c Change) error
 	// Cascade names references with which the entity goes, where /schemas does not say so.
 	Cascade []string
+	// RouterFlavor decides which fields are there and what variants say.
+	RouterFlavor string
 	// UnknownName words the refusal of an abstract entity whose name nobody registered.
 	UnknownName func(name string) string
 }
@@ -112,6 +114,9 @@ func (t *Table) loadVariants(l *loader, ent *optionsv1.Entity) error {
 	for _, o := range ent.Variants {
 		v := &variant{record: t.base.record.copy(), values: o.Values}
 		for _, vf := range o.Fields {
+			if e := vf.ExceptRouterFlavor; e != "" && e == l.meaning.RouterFlavor {
+				continue
+			}
 			if err := l.override(v.record, vf); err != nil {
 				return fmt.Errorf("load %s: %w", t.Kind, err)
 			}
@@ -207,7 +212,7 @@ func anyList(in []string) []any {
 }
 
 func (r *record) copy() *record {
-	c := &record{checks: r.checks, whole: r.whole, shorthands: r.shorthands}
+	c := &record{checks: r.checks, whole: r.whole, shorthands: r.shorthands, absent: r.absent}
 	c.fields = append([]*Field(nil), r.fields...)
 	c.byName = make(map[string]*Field, len(r.byName))
 	for k, f := range r.byName {
@@ -223,6 +228,11 @@ func (r *record) replace(f *Field) {
 			r.fields[i] = f
 		}
 	}
+}
+
+func flavorOf(fd protoreflect.FieldDescriptor) string {
+	o, _ := proto.GetExtension(fd.Options(), optionsv1.E_Field).(*optionsv1.Field)
+	return o.GetRouterFlavor()
 }
 
 // loader turns descriptors into records; meaning holds the named checks of the kind.
@@ -242,6 +252,10 @@ func (l *loader) record(d protoreflect.MessageDescriptor) (*record, error) {
 	r := &record{byName: map[string]*Field{}}
 	fds := d.Fields()
 	for i := range fds.Len() {
+		if flavor := flavorOf(fds.Get(i)); flavor != "" && flavor != l.meaning.RouterFlavor {
+			r.absent = append(r.absent, string(fds.Get(i).Name()))
+			continue
+		}
 		f, err := l.field(fds.Get(i))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", fds.Get(i).FullName(), err)

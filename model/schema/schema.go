@@ -34,6 +34,9 @@ type Ref struct {
 
 // Schema is all tables and plugins of a build. It is read-only and may be used concurrently.
 type Schema struct {
+	// RouterFlavor is Kong's word for the language of routes; it is set before first use.
+	RouterFlavor string
+
 	tables  []*Table
 	byKind  map[string]*Table
 	plugins []*Plugin

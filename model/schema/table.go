@@ -75,6 +75,7 @@ type record struct {
 	shorthands []*shorthand
 	checks     []*check
 	whole      wholeCheck
+	absent     []string // fields of another router_flavor
 }
 
 // shorthand is another spelling of fields of its record.

@@ -2044,8 +2044,10 @@ type StatusResponse struct {
 	NodesCurrent      uint32                 `protobuf:"varint,7,opt,name=nodes_current,json=nodesCurrent,proto3" json:"nodes_current,omitempty"`
 	Entities          map[string]uint64      `protobuf:"bytes,8,rep,name=entities,proto3" json:"entities,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	StartedAt         *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Which language routes are written in: "traditional_compatible" or "expressions".
+	RouterFlavor  string `protobuf:"bytes,10,opt,name=router_flavor,json=routerFlavor,proto3" json:"router_flavor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatusResponse) Reset() {
@@ -2139,6 +2141,13 @@ func (x *StatusResponse) GetStartedAt() *timestamppb.Timestamp {
 		return x.StartedAt
 	}
 	return nil
+}
+
+func (x *StatusResponse) GetRouterFlavor() string {
+	if x != nil {
+		return x.RouterFlavor
+	}
+	return ""
 }
 
 var File_sekifuda_control_v1_control_proto protoreflect.FileDescriptor
@@ -2286,7 +2295,7 @@ const file_sekifuda_control_v1_control_proto_rawDesc = "" +
 	"\aRefused\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12:\n" +
 	"\arequest\x18\x02 \x01(\v2 .sekifuda.feed.v1.RefusedRequestR\arequest\"\x0f\n" +
-	"\rStatusRequest\"\xb4\x03\n" +
+	"\rStatusRequest\"\xd9\x03\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x12\x12\n" +
@@ -2297,7 +2306,9 @@ const file_sekifuda_control_v1_control_proto_rawDesc = "" +
 	"\rnodes_current\x18\a \x01(\rR\fnodesCurrent\x12M\n" +
 	"\bentities\x18\b \x03(\v21.sekifuda.control.v1.StatusResponse.EntitiesEntryR\bentities\x129\n" +
 	"\n" +
-	"started_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x1a;\n" +
+	"started_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x12#\n" +
+	"\rrouter_flavor\x18\n" +
+	" \x01(\tR\frouterFlavor\x1a;\n" +
 	"\rEntitiesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x012\xd5\x04\n" +

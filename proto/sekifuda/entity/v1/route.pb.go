@@ -66,7 +66,11 @@ type Route struct {
 	// Among regular expressions the higher wins.
 	RegexPriority *int64 `protobuf:"varint,20,opt,name=regex_priority,json=regexPriority,proto3,oneof" json:"regex_priority,omitempty"`
 	// How the service's path and the rest of the request's are joined.
-	PathHandling  *string `protobuf:"bytes,21,opt,name=path_handling,json=pathHandling,proto3,oneof" json:"path_handling,omitempty"`
+	PathHandling *string `protobuf:"bytes,21,opt,name=path_handling,json=pathHandling,proto3,oneof" json:"path_handling,omitempty"`
+	// The whole condition in one expression, in place of the fields above.
+	Expression *string `protobuf:"bytes,22,opt,name=expression,proto3,oneof" json:"expression,omitempty"`
+	// Among routes with an expression the higher wins.
+	Priority      *int64 `protobuf:"varint,23,opt,name=priority,proto3,oneof" json:"priority,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -248,6 +252,20 @@ func (x *Route) GetPathHandling() string {
 	return ""
 }
 
+func (x *Route) GetExpression() string {
+	if x != nil && x.Expression != nil {
+		return *x.Expression
+	}
+	return ""
+}
+
+func (x *Route) GetPriority() int64 {
+	if x != nil && x.Priority != nil {
+		return *x.Priority
+	}
+	return 0
+}
+
 // Source is where a stream comes from.
 type Route_Source struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -362,7 +380,7 @@ var File_sekifuda_entity_v1_route_proto protoreflect.FileDescriptor
 
 const file_sekifuda_entity_v1_route_proto_rawDesc = "" +
 	"\n" +
-	"\x1esekifuda/entity/v1/route.proto\x12\x12sekifuda.entity.v1\x1a sekifuda/entity/v1/strings.proto\x1a!sekifuda/options/v1/options.proto\"\xf1 \n" +
+	"\x1esekifuda/entity/v1/route.proto\x12\x12sekifuda.entity.v1\x1a sekifuda/entity/v1/strings.proto\x1a!sekifuda/options/v1/options.proto\"\x8b#\n" +
 	"\x05Route\x12\x1f\n" +
 	"\x02id\x18\x01 \x01(\tB\n" +
 	"\xea\xe0\x18\x06 \x01R\x02@\x01H\x00R\x02id\x88\x01\x01\x12.\n" +
@@ -411,7 +429,11 @@ const file_sekifuda_entity_v1_route_proto_rawDesc = "" +
 	"\x12^[Hh][Oo][Ss][Tt]$\x12Ncannot contain 'host' header, which must be specified in the 'hosts' attribute\xb2\x01\vheader_nameR\aheaders\x123\n" +
 	"\x0eregex_priority\x18\x14 \x01(\x03B\a\xea\xe0\x18\x03\x1a\x010H\n" +
 	"R\rregexPriority\x88\x01\x01\x12<\n" +
-	"\rpath_handling\x18\x15 \x01(\tB\x12\xea\xe0\x18\x0e\x1a\x02v0R\b*\x02v0*\x02v1H\vR\fpathHandling\x88\x01\x01\x1aW\n" +
+	"\rpath_handling\x18\x15 \x01(\tB\x12\xea\xe0\x18\x0e\x1a\x02v0R\b*\x02v0*\x02v1H\vR\fpathHandling\x88\x01\x01\x127\n" +
+	"\n" +
+	"expression\x18\x16 \x01(\tB\x12\xea\xe0\x18\x0e\xc2\x01\vexpressionsH\fR\n" +
+	"expression\x88\x01\x01\x12E\n" +
+	"\bpriority\x18\x17 \x01(\x03B$\xea\xe0\x18 \x10\x01\x1a\x010R\vR\t\x11\x80\xff\xff\xff\xff\xff\xcfB\xc2\x01\vexpressionsH\rR\bpriority\x88\x01\x01\x1aW\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x121\n" +
 	"\x05value\x18\x02 \x01(\v2\x1b.sekifuda.entity.v1.StringsR\x05value:\x028\x01\x1a\x82\x01\n" +
@@ -436,13 +458,15 @@ const file_sekifuda_entity_v1_route_proto_rawDesc = "" +
 	"\x02ip\n" +
 	"\x04portB\x05\n" +
 	"\x03_ipB\a\n" +
-	"\x05_port:\x8e\x0f\xea\xe0\x18\xb3\f\n" +
-	"\x06routes\x12\x06routes\"\x04nameJ\tprotocolsR\xf8\x02\n" +
+	"\x05_port:\x8c\x10\xea\xe0\x18\xb1\r\n" +
+	"\x06routes\x12\x06routes\"\x04nameJ\tprotocolsR\xaa\x03\n" +
 	"\x04http\n" +
-	"\x05https\x12J\n" +
-	"\asources\x1a?\b\x01\x8a\x01:cannot set 'sources' when 'protocols' is 'http' or 'https'\x12T\n" +
-	"\fdestinations\x1aD\b\x01\x8a\x01?cannot set 'destinations' when 'protocols' is 'http' or 'https'\x1a\xc6\x01B\xc3\x01\n" +
-	"\tprotocols\x12\b\xa2\x01\x05https\x1a\amethods\x1a\x05hosts\x1a\aheaders\x1a\x05paths\x1a\x04snis\".must set one of %s when 'protocols' is 'https'*\amethods*\x05hosts*\aheaders*\x05paths2-must set one of %s when 'protocols' is 'http':\a\xa2\x01\x04httpR\x82\x05\n" +
+	"\x05https\x12W\n" +
+	"\asources\x1a?\b\x01\x8a\x01:cannot set 'sources' when 'protocols' is 'http' or 'https'\"\vexpressions\x12a\n" +
+	"\fdestinations\x1aD\b\x01\x8a\x01?cannot set 'destinations' when 'protocols' is 'http' or 'https'\"\vexpressions\x1a\xde\x01B\xdb\x01\n" +
+	"\tprotocols\x12\b\xa2\x01\x05https\x1a\amethods\x1a\x05hosts\x1a\aheaders\x1a\x05paths\x1a\x04snis\x1a\n" +
+	"expression\".must set one of %s when 'protocols' is 'https'*\amethods*\x05hosts*\aheaders*\x05paths*\n" +
+	"expression2-must set one of %s when 'protocols' is 'http':\a\xa2\x01\x04httpR\x9c\x05\n" +
 	"\x03tcp\n" +
 	"\x03tls\n" +
 	"\x03udp\n" +
@@ -450,17 +474,21 @@ const file_sekifuda_entity_v1_route_proto_rawDesc = "" +
 	"\amethods\x1aV\b\x01\x8a\x01Qcannot set 'methods' when 'protocols' is 'tcp', 'tls', 'tls_passthrough' or 'udp'\x12]\n" +
 	"\x05hosts\x1aT\b\x01\x8a\x01Ocannot set 'hosts' when 'protocols' is 'tcp', 'tls', 'tls_passthrough' or 'udp'\x12]\n" +
 	"\x05paths\x1aT\b\x01\x8a\x01Ocannot set 'paths' when 'protocols' is 'tcp', 'tls', 'tls_passthrough' or 'udp'\x12a\n" +
-	"\aheaders\x1aV\b\x01\x8a\x01Qcannot set 'headers' when 'protocols' is 'tcp', 'tls', 'tls_passthrough' or 'udp'\x1a|Bz\n" +
-	"\tprotocols\x12\x12\xda\x01\x0f*\x03tcp*\x03tls*\x03udp\x1a\asources\x1a\fdestinations\x1a\x04snis\"<must set one of %s when 'protocols' is 'tcp', 'tls' or 'udp'\x1a^B\\\n" +
-	"\tprotocols\x12\x14\xda\x01\x11*\x0ftls_passthrough\x1a\x04snis\"3must set snis when 'protocols' is 'tls_passthrough'R\x8f\x04\n" +
+	"\aheaders\x1aV\b\x01\x8a\x01Qcannot set 'headers' when 'protocols' is 'tcp', 'tls', 'tls_passthrough' or 'udp'\x1a\x89\x01B\x86\x01\n" +
+	"\tprotocols\x12\x12\xda\x01\x0f*\x03tcp*\x03tls*\x03udp\x1a\asources\x1a\fdestinations\x1a\x04snis\x1a\n" +
+	"expression\"<must set one of %s when 'protocols' is 'tcp', 'tls' or 'udp'\x1ajBh\n" +
+	"\tprotocols\x12\x14\xda\x01\x11*\x0ftls_passthrough\x1a\x04snis\x1a\n" +
+	"expression\"3must set snis when 'protocols' is 'tls_passthrough'R\xc1\x04\n" +
 	"\x04grpc\n" +
 	"\x05grpcs\x12[\n" +
 	"\n" +
 	"strip_path\x12\x05false\x1aF\x1a\x04true\x8a\x01=cannot set 'strip_path' when 'protocols' is 'grpc' or 'grpcs'\x12J\n" +
-	"\amethods\x1a?\b\x01\x8a\x01:cannot set 'methods' when 'protocols' is 'grpc' or 'grpcs'\x12J\n" +
-	"\asources\x1a?\b\x01\x8a\x01:cannot set 'sources' when 'protocols' is 'grpc' or 'grpcs'\x12T\n" +
-	"\fdestinations\x1aD\b\x01\x8a\x01?cannot set 'destinations' when 'protocols' is 'grpc' or 'grpcs'\x1a\xb4\x01B\xb1\x01\n" +
-	"\tprotocols\x12\b\xa2\x01\x05grpcs\x1a\x05hosts\x1a\aheaders\x1a\x05paths\x1a\x04snis\".must set one of %s when 'protocols' is 'grpcs'*\x05hosts*\aheaders*\x05paths2-must set one of %s when 'protocols' is 'grpc':\a\xa2\x01\x04grpc\xfa\xe0\x18\xd1\x02\n" +
+	"\amethods\x1a?\b\x01\x8a\x01:cannot set 'methods' when 'protocols' is 'grpc' or 'grpcs'\x12W\n" +
+	"\asources\x1a?\b\x01\x8a\x01:cannot set 'sources' when 'protocols' is 'grpc' or 'grpcs'\"\vexpressions\x12a\n" +
+	"\fdestinations\x1aD\b\x01\x8a\x01?cannot set 'destinations' when 'protocols' is 'grpc' or 'grpcs'\"\vexpressions\x1a\xcc\x01B\xc9\x01\n" +
+	"\tprotocols\x12\b\xa2\x01\x05grpcs\x1a\x05hosts\x1a\aheaders\x1a\x05paths\x1a\x04snis\x1a\n" +
+	"expression\".must set one of %s when 'protocols' is 'grpcs'*\x05hosts*\aheaders*\x05paths*\n" +
+	"expression2-must set one of %s when 'protocols' is 'grpc':\a\xa2\x01\x04grpc\xfa\xe0\x18\xd1\x02\n" +
 	"\x9a\x012\x97\x01\n" +
 	"\tprotocols\x12'\xda\x01$\"\x05grpcs\"\x05https\"\x03tls\"\x0ftls_passthrough\x1a\x04snis\"\x02X\x00*W'snis' can only be set when 'protocols' is 'grpcs', 'https', 'tls' or 'tls_passthrough'\n" +
 	"&:$\n" +
@@ -480,7 +508,9 @@ const file_sekifuda_entity_v1_route_proto_rawDesc = "" +
 	"\n" +
 	"\b_serviceB\x11\n" +
 	"\x0f_regex_priorityB\x10\n" +
-	"\x0e_path_handlingB@Z>github.com/sekifuda/sekifuda/proto/sekifuda/entity/v1;entityv1b\x06proto3"
+	"\x0e_path_handlingB\r\n" +
+	"\v_expressionB\v\n" +
+	"\t_priorityB@Z>github.com/sekifuda/sekifuda/proto/sekifuda/entity/v1;entityv1b\x06proto3"
 
 var (
 	file_sekifuda_entity_v1_route_proto_rawDescOnce sync.Once

@@ -270,12 +270,14 @@ func (x *Variant) GetChecks() []*Check {
 
 // VariantField says what differs in one field.
 type VariantField struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Default       *string                `protobuf:"bytes,2,opt,name=default,proto3,oneof" json:"default,omitempty"`
-	Rule          *Rule                  `protobuf:"bytes,3,opt,name=rule,proto3" json:"rule,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Default *string                `protobuf:"bytes,2,opt,name=default,proto3,oneof" json:"default,omitempty"`
+	Rule    *Rule                  `protobuf:"bytes,3,opt,name=rule,proto3" json:"rule,omitempty"`
+	// What is said does not hold under this router_flavor.
+	ExceptRouterFlavor string `protobuf:"bytes,4,opt,name=except_router_flavor,json=exceptRouterFlavor,proto3" json:"except_router_flavor,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *VariantField) Reset() {
@@ -327,6 +329,13 @@ func (x *VariantField) GetRule() *Rule {
 		return x.Rule
 	}
 	return nil
+}
+
+func (x *VariantField) GetExceptRouterFlavor() string {
+	if x != nil {
+		return x.ExceptRouterFlavor
+	}
+	return ""
 }
 
 type FieldList struct {
@@ -600,8 +609,10 @@ type Field struct {
 	// Seconds with a fraction, where Kong has a number instead of an integer.
 	Fractional bool `protobuf:"varint,20,opt,name=fractional,proto3" json:"fractional,omitempty"`
 	// "unique: false" or "default: null" said in so many words, which /schemas repeats.
-	NotUnique     bool `protobuf:"varint,21,opt,name=not_unique,json=notUnique,proto3" json:"not_unique,omitempty"`
-	DefaultNull   bool `protobuf:"varint,22,opt,name=default_null,json=defaultNull,proto3" json:"default_null,omitempty"`
+	NotUnique   bool `protobuf:"varint,21,opt,name=not_unique,json=notUnique,proto3" json:"not_unique,omitempty"`
+	DefaultNull bool `protobuf:"varint,22,opt,name=default_null,json=defaultNull,proto3" json:"default_null,omitempty"`
+	// The field is only there under this router_flavor; names of it in checks go with it.
+	RouterFlavor  string `protobuf:"bytes,24,opt,name=router_flavor,json=routerFlavor,proto3" json:"router_flavor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -795,6 +806,13 @@ func (x *Field) GetDefaultNull() bool {
 		return x.DefaultNull
 	}
 	return false
+}
+
+func (x *Field) GetRouterFlavor() string {
+	if x != nil {
+		return x.RouterFlavor
+	}
+	return ""
 }
 
 // Rule is what a single value must satisfy, in Kong's order of checking.
@@ -1919,11 +1937,12 @@ const file_sekifuda_options_v1_options_proto_rawDesc = "" +
 	"\aVariant\x12\x16\n" +
 	"\x06values\x18\x01 \x03(\tR\x06values\x129\n" +
 	"\x06fields\x18\x02 \x03(\v2!.sekifuda.options.v1.VariantFieldR\x06fields\x122\n" +
-	"\x06checks\x18\x03 \x03(\v2\x1a.sekifuda.options.v1.CheckR\x06checks\"|\n" +
+	"\x06checks\x18\x03 \x03(\v2\x1a.sekifuda.options.v1.CheckR\x06checks\"\xae\x01\n" +
 	"\fVariantField\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\adefault\x18\x02 \x01(\tH\x00R\adefault\x88\x01\x01\x12-\n" +
-	"\x04rule\x18\x03 \x01(\v2\x19.sekifuda.options.v1.RuleR\x04ruleB\n" +
+	"\x04rule\x18\x03 \x01(\v2\x19.sekifuda.options.v1.RuleR\x04rule\x120\n" +
+	"\x14except_router_flavor\x18\x04 \x01(\tR\x12exceptRouterFlavorB\n" +
 	"\n" +
 	"\b_default\"7\n" +
 	"\tFieldList\x12\x16\n" +
@@ -1946,7 +1965,7 @@ const file_sekifuda_options_v1_options_proto_rawDesc = "" +
 	"\n" +
 	"shorthands\x18\x02 \x03(\v2\x1e.sekifuda.options.v1.ShorthandR\n" +
 	"shorthands\x12\x14\n" +
-	"\x05check\x18\x03 \x01(\tR\x05check\"\xb5\x06\n" +
+	"\x05check\x18\x03 \x01(\tR\x05check\"\xda\x06\n" +
 	"\x05Field\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\brequired\x18\x02 \x01(\bR\brequired\x12\x1d\n" +
@@ -1974,7 +1993,8 @@ const file_sekifuda_options_v1_options_proto_rawDesc = "" +
 	"fractional\x12\x1d\n" +
 	"\n" +
 	"not_unique\x18\x15 \x01(\bR\tnotUnique\x12!\n" +
-	"\fdefault_null\x18\x16 \x01(\bR\vdefaultNullB\n" +
+	"\fdefault_null\x18\x16 \x01(\bR\vdefaultNull\x12#\n" +
+	"\rrouter_flavor\x18\x18 \x01(\tR\frouterFlavorB\n" +
 	"\n" +
 	"\b_default\"\xe5\a\n" +
 	"\x04Rule\x12\x17\n" +

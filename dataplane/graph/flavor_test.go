@@ -1,0 +1,35 @@
+package graph
+
+import (
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sekifuda/sekifuda/model"
+	entityv1 "github.com/sekifuda/sekifuda/proto/sekifuda/entity/v1"
+)
+
+// TestFlavors: an expression is served under its own flavor and left out under the other,
+// where it must not become a route that matches everything.
+func TestFlavors(t *testing.T) {
+	t.Parallel()
+	expression := put("routes", "e", &entityv1.Route{Id: proto.String("e"), Service: proto.String("s"), Expression: proto.String(`http.path ^= "/e"`)})
+	for flavor, want := range map[string]bool{model.Expressions: true, model.TraditionalCompatible: false} {
+		c := compiler(t)
+		c.RouterFlavor = flavor
+		g := mustApply(t, c, nil, service("s", "h"), expression, route("r", "s", "/r"))
+		if got := match(g, "/e/x") != nil; got != want {
+			t.Errorf("%s: the expression is served: %v, want %v", flavor, got, want)
+		}
+		if match(g, "/r") == nil || match(g, "/other") != nil {
+			t.Errorf("%s: another route is served wrongly", flavor)
+		}
+	}
+	c := compiler(t)
+	c.RouterFlavor = model.Expressions
+	bad := put("routes", "b", &entityv1.Route{Id: proto.String("b"), Expression: proto.String(`http.path == 1`)})
+	_, err := c.Apply(nil, []Change{bad}, 1)
+	if r, ok := err.(*Refusal); !ok || r.Violations[0].Field != "expression" {
+		t.Errorf("a bad expression: %v", err)
+	}
+}
