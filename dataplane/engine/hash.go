@@ -4,7 +4,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/sekifuda/sekifuda/dataplane/upstream"
+	"github.com/sekifuda/sekifuda/plugin"
 )
 
 // hashKey is what a consistent hash is taken of: the first of the upstream's choices that the
@@ -37,7 +40,10 @@ func (e *exchange) hashInput(h *upstream.HashSpec) string {
 	case "header":
 		return strings.Join(slices.Collect(x.Request.Header.Values(h.Name)), ", ")
 	case "cookie":
-		return cookie(x.Request.Header.Values("Cookie"), h.Name)
+		if v := cookie(x.Request.Header.Values("Cookie"), h.Name); v != "" {
+			return v
+		}
+		return e.giveCookie(h.Name)
 	case "path":
 		return e.query.Path
 	case "query_arg":
@@ -47,6 +53,29 @@ func (e *exchange) hashInput(h *upstream.HashSpec) string {
 		return v
 	}
 	return ""
+}
+
+// giveCookie makes a value for a client that has no cookie, by which it will come back to the
+// same target; keepCookie tells the client.
+func (e *exchange) giveCookie(name string) string {
+	value := uuid.NewString()
+	e.cookie = name + "=" + value + "; Path=" + e.endpoint.Upstream.Spec.Balancer.CookiePath + "; Same-Site=Lax; HttpOnly"
+	return value
+}
+
+// keepCookie puts the cookie that was given on the answer, in the place of one of its name.
+func (e *exchange) keepCookie(h *plugin.Header) {
+	if e.cookie == "" || !e.proxied {
+		return
+	}
+	name, _, _ := strings.Cut(e.cookie, "=")
+	for i, f := range h.Fields() {
+		if n, _, _ := strings.Cut(f.Value, "="); n == name && plugin.EqualName(f.Name, "Set-Cookie") {
+			h.Fields()[i].Value = e.cookie
+			return
+		}
+	}
+	h.Append("Set-Cookie", e.cookie)
 }
 
 func cookie(lines func(func(string) bool), name string) string {
