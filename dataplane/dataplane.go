@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -47,16 +48,20 @@ type Options struct {
 
 	Proxy    net.Listener
 	ProxyTLS net.Listener
+	// Announced are the listeners whose connections begin with a PROXY protocol header.
+	Announced []net.Listener
 
-	RedisURL       string
-	TrustedIPs     []netip.Prefix
-	RouterFlavor   string // which routes are served; see graph.Compiler
-	HeaderTimeout  time.Duration
-	BodyTimeout    time.Duration
-	IdleTimeout    time.Duration
-	MaxHeaderBytes int
-	MaxBodyBytes   int64
-	DrainTimeout   time.Duration
+	RedisURL        string
+	TrustedIPs      []netip.Prefix
+	RealIPHeader    string
+	RealIPRecursive bool
+	RouterFlavor    string // which routes are served; see graph.Compiler
+	HeaderTimeout   time.Duration
+	BodyTimeout     time.Duration
+	IdleTimeout     time.Duration
+	MaxHeaderBytes  int
+	MaxBodyBytes    int64
+	DrainTimeout    time.Duration
 
 	Cache Cache // of answers; nil: nobody looks into it
 
@@ -111,6 +116,7 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 	if d.engine, err = engine.New(engine.Options{
 		HeaderTimeout: o.HeaderTimeout, BodyTimeout: o.BodyTimeout, IdleTimeout: o.IdleTimeout,
 		MaxHeaderBytes: o.MaxHeaderBytes, MaxBodyBytes: o.MaxBodyBytes, TrustedIPs: o.TrustedIPs,
+		RealIPHeader: o.RealIPHeader, RealIPRecursive: o.RealIPRecursive,
 		Network: d.network, Logger: o.Log, Refused: d.refusals.Note,
 	}); err != nil {
 		return nil, err
@@ -202,6 +208,14 @@ func (d *DataPlane) Reopen() {
 	}
 }
 
+// door is a listener as the engine is to take it.
+func (d *DataPlane) door(l net.Listener) net.Listener {
+	if slices.Contains(d.Announced, l) {
+		return engine.Announced{Listener: l}
+	}
+	return l
+}
+
 func refused(r *graph.Refusal) error {
 	out := &feed.Refused{}
 	for _, v := range r.Violations {
@@ -239,10 +253,10 @@ func (d *DataPlane) Run(ctx context.Context) error {
 	watch(func() error { return d.engine.Run(work) })
 	watch(func() error { return d.limits.Run(work) })
 	if d.Proxy != nil {
-		watch(func() error { return d.engine.Serve(d.Proxy) })
+		watch(func() error { return d.engine.Serve(d.door(d.Proxy)) })
 	}
 	if d.ProxyTLS != nil {
-		watch(func() error { return d.engine.ServeTLS(d.ProxyTLS) })
+		watch(func() error { return d.engine.ServeTLS(d.door(d.ProxyTLS)) })
 	}
 	<-stop.Done()
 	drain, cancel := context.WithTimeout(work, d.DrainTimeout)

@@ -39,6 +39,7 @@ func (d *DataPlane) traffic() telemetry.Traffic {
 	return telemetry.Traffic{
 		Accepted: c.Accepted, Handled: c.Handled, Requests: c.Requests,
 		Active: c.Active, Reading: c.Reading, Writing: c.Writing, Waiting: c.Waiting,
+		MalformedProxy: c.MalformedProxy, UntrustedProxy: c.UntrustedProxy,
 	}
 }
 

@@ -26,6 +26,7 @@ type conn struct {
 	tls   *tls.ConnectionState
 	peer  netip.AddrPort
 	local netip.AddrPort
+	claim netip.AddrPort // whose it is, by the word of a proxy in front
 
 	// in holds what was read: in[:next] is the request under way, whose strings point there;
 	// in[next:] was sent after it.
@@ -56,6 +57,12 @@ func newConn(e *Engine, c net.Conn, tcp socket.Conn, state *tls.ConnectionState)
 	n.equip()
 	n.ex.look()
 	return n
+}
+
+// claimed notes whose connection it is, by the word of a proxy in front.
+func (c *conn) claimed(by netip.AddrPort) *conn {
+	c.claim, c.ex.claim = by, by
+	return c
 }
 
 func addrPort(a net.Addr) netip.AddrPort {
@@ -135,7 +142,7 @@ func (c *conn) one(first bool) next {
 	if errors.Is(err, errHTTP2) {
 		c.become(working)
 		c.net.SetReadDeadline(never) // the library keeps its own time
-		c.eng.h2.serve(&replayed{c.net, c.in}, c.tcp, nil)
+		c.eng.h2.serve(&replayed{c.net, c.in}, c.claim, nil)
 		return end
 	}
 	if err != nil && !isRefusal(err) {

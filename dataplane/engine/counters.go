@@ -18,6 +18,9 @@ type counters struct {
 	accepted atomic.Uint64
 	refused  atomic.Uint64 // closed at once: the gate is shutting down
 	requests atomic.Uint64 // of connections that ended
+
+	malformedProxy atomic.Uint64 // closed: no PROXY header, where one must be
+	untrustedProxy atomic.Uint64 // PROXY headers of peers that are not believed
 }
 
 // Counts are a moment's view of connections and requests, in the words of nginx.
@@ -29,6 +32,9 @@ type Counts struct {
 	Reading  int
 	Writing  int
 	Waiting  int
+
+	MalformedProxy uint64 // connections closed for want of a PROXY header
+	UntrustedProxy uint64 // PROXY headers that were not believed
 }
 
 // Counts adds up.
@@ -39,6 +45,9 @@ func (e *Engine) Counts() Counts {
 		Accepted: e.counts.accepted.Load(),
 		Requests: e.counts.requests.Load(),
 		Active:   len(e.conns),
+
+		MalformedProxy: e.counts.malformedProxy.Load(),
+		UntrustedProxy: e.counts.untrustedProxy.Load(),
 	}
 	c.Handled = c.Accepted - e.counts.refused.Load()
 	for t := range e.conns {

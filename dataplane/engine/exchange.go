@@ -41,13 +41,15 @@ type exchange struct {
 	reply reply
 	watch watch
 
-	trusted    bool   // the peer is
-	prefix     string // of the path that was stripped
-	cookie     string // that the client is given, to come back to the same target
-	proxied    bool   // a try was made, or the answer is one of an earlier try
-	reason     string // phrase of the answer's status
-	connection string // what the answer's Connection says, when that is special
-	bodyless   bool   // the answer has no body on the wire
+	claim      netip.AddrPort // whose connection it is, by a trusted peer's PROXY header
+	sourcePort uint16         // of the client
+	trusted    bool           // the peer is
+	prefix     string         // of the path that was stripped
+	cookie     string         // that the client is given, to come back to the same target
+	proxied    bool           // a try was made, or the answer is one of an earlier try
+	reason     string         // phrase of the answer's status
+	connection string         // what the answer's Connection says, when that is special
+	bodyless   bool           // the answer has no body on the wire
 
 	id      [16]byte
 	idText  [32]byte
@@ -267,7 +269,7 @@ func (e *exchange) route() bool {
 	}
 	path := e.eng.normalize(x.Request.Path)
 	*q = router.Request{Method: x.Request.Method, Host: host, Port: port, Path: path, Header: &x.Request.Header,
-		Query: x.Request.Query, Source: netip.AddrPortFrom(x.Client, x.Peer.Port()), Destination: x.Local.Addr(), Scratch: q.Scratch}
+		Query: x.Request.Query, Source: netip.AddrPortFrom(x.Client, e.sourcePort), Destination: x.Local.Addr(), Scratch: q.Scratch}
 	if t := x.Request.TLS; t != nil {
 		q.TLS, q.SNI = true, serverName(t)
 	}

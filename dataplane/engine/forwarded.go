@@ -27,6 +27,7 @@ func (e *exchange) locate() {
 		host = o.Identity.Host
 	}
 	r.ForwardedProto, r.ForwardedHost, r.ForwardedPort = r.Scheme, e.lower(host), x.Local.Port()
+	e.believe()
 	if !e.trusted {
 		return
 	}

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -20,7 +21,6 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/sekifuda/sekifuda/dataplane/engine/h1"
-	"github.com/sekifuda/sekifuda/dataplane/socket"
 	"github.com/sekifuda/sekifuda/dataplane/upstream"
 	"github.com/sekifuda/sekifuda/plugin"
 )
@@ -52,6 +52,7 @@ func newH2Server(e *Engine) *h2server {
 type h2conn struct {
 	server  *h2server
 	net     net.Conn
+	claim   netip.AddrPort
 	tls     *tls.ConnectionState
 	active  atomic.Int64
 	handled atomic.Uint64
@@ -75,8 +76,8 @@ func (c *h2conn) drain() {
 // look does nothing: the library notices and ends the streams' contexts.
 func (c *h2conn) look(time.Time) {}
 
-func (s *h2server) serve(c net.Conn, _ socket.Conn, state *tls.ConnectionState) {
-	hc := &h2conn{server: s, net: c, tls: state}
+func (s *h2server) serve(c net.Conn, claim netip.AddrPort, state *tls.ConnectionState) {
+	hc := &h2conn{server: s, net: c, claim: claim, tls: state}
 	if !s.eng.add(hc) {
 		return
 	}
@@ -134,6 +135,7 @@ func (s *stream) serve(eng *Engine) {
 	stop := context.AfterFunc(r.Context(), e.watch.abandon)
 	defer stop()
 	x := &e.x
+	e.claim = s.conn.claim
 	x.Peer, x.Local = addrPort(s.conn.net.RemoteAddr()), addrPort(s.conn.net.LocalAddr())
 	x.Request.TLS = s.conn.tls
 	x.Request.Major, x.Request.Minor = 2, 0

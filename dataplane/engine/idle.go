@@ -21,6 +21,7 @@ func (c *conn) equip() {
 	c.in, c.out = make([]byte, 0, inSize), make([]byte, 0, 4<<10)
 	e := c.eng.spare.Get().(*exchange)
 	e.init(c.eng, c)
+	e.claim = c.claim
 	c.eng.enlist(e)
 	c.mu.Lock()
 	c.ex = e

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/sekifuda/sekifuda/dataplane/socket"
@@ -52,6 +53,7 @@ func (e *Engine) ServeTLS(l net.Listener) error {
 
 func (e *Engine) accept(l net.Listener, secure *tls.Config) error {
 	defer l.Close()
+	_, announced := l.(Announced)
 	entry := &listening{l}
 	if !e.listen(entry) {
 		return nil
@@ -62,7 +64,7 @@ func (e *Engine) accept(l net.Listener, secure *tls.Config) error {
 		if err == nil {
 			pause = 0
 			e.counts.accepted.Add(1)
-			go e.handle(c, secure)
+			go e.handle(c, secure, announced)
 			continue
 		}
 		if e.isClosing() {
@@ -117,11 +119,19 @@ func (e *Engine) remove(t tracked) {
 }
 
 // handle serves one accepted connection to its end.
-func (e *Engine) handle(raw net.Conn, secure *tls.Config) {
+func (e *Engine) handle(raw net.Conn, secure *tls.Config, announced bool) {
 	raw = socket.Wrap(raw)
 	tcp, _ := raw.(socket.Conn)
+	var claim netip.AddrPort
+	if announced {
+		var ok bool
+		if claim, ok = e.announced(raw); !ok {
+			raw.Close()
+			return
+		}
+	}
 	if secure == nil {
-		newConn(e, raw, tcp, nil).run()
+		newConn(e, raw, tcp, nil).claimed(claim).run()
 		return
 	}
 	defer raw.Close()
@@ -134,10 +144,10 @@ func (e *Engine) handle(raw net.Conn, secure *tls.Config) {
 	}
 	state := t.ConnectionState()
 	if state.NegotiatedProtocol == "h2" {
-		e.h2.serve(t, tcp, &state)
+		e.h2.serve(t, claim, &state)
 		return
 	}
-	newConn(e, t, tcp, &state).run()
+	newConn(e, t, tcp, &state).claimed(claim).run()
 }
 
 // Run keeps the engine's own watch until ctx ends: over clients that go away while their

@@ -20,7 +20,8 @@ type Options struct {
 
 	// TrustedIPs are the peers whose X-Forwarded-* and real IP are believed.
 	TrustedIPs []netip.Prefix
-	// RealIPHeader is where a trusted peer names the client; "": X-Real-IP.
+	// RealIPHeader is where a trusted peer names the client: a header, or FromProxyProtocol;
+	// "": X-Real-IP.
 	RealIPHeader string
 	// RealIPRecursive skips trusted addresses in that header from its end.
 	RealIPRecursive bool

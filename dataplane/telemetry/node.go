@@ -78,6 +78,9 @@ func (m *Metrics) appendConnections(b []byte, node string) []byte {
 	} {
 		b = line(b, "kong_nginx_connections_total", node+`,subsystem="http",state="`+s.state+`"`, s.n)
 	}
+	b = head(b, "sekifuda_proxy_protocol_refused_total", "counter", "PROXY protocol headers that were malformed, which closes the connection, or of an untrusted peer, which are not believed.")
+	b = line(b, "sekifuda_proxy_protocol_refused_total", node+`,reason="malformed"`, c.MalformedProxy)
+	b = line(b, "sekifuda_proxy_protocol_refused_total", node+`,reason="untrusted"`, c.UntrustedProxy)
 	b = head(b, "kong_nginx_requests_total", "gauge", "Requests of clients since the start.")
 	return line(b, "kong_nginx_requests_total", node+`,subsystem="http"`, c.Requests)
 }

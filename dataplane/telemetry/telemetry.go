@@ -36,6 +36,7 @@ type Options struct {
 type Traffic struct {
 	Accepted, Handled, Requests       uint64 // since the start
 	Active, Reading, Writing, Waiting int
+	MalformedProxy, UntrustedProxy    uint64 // PROXY headers: connections closed, claims not believed
 }
 
 // Target is the health of one address of an upstream.
