@@ -48,6 +48,10 @@ type Options struct {
 
 	Proxy    net.Listener
 	ProxyTLS net.Listener
+	// Streams serve connections that carry no HTTP, those of StreamsTLS ones that begin with a
+	// TLS handshake.
+	Streams    []net.Listener
+	StreamsTLS []net.Listener
 	// Announced are the listeners whose connections begin with a PROXY protocol header.
 	Announced []net.Listener
 
@@ -257,6 +261,12 @@ func (d *DataPlane) Run(ctx context.Context) error {
 	}
 	if d.ProxyTLS != nil {
 		watch(func() error { return d.engine.ServeTLS(d.door(d.ProxyTLS)) })
+	}
+	for _, l := range d.Streams {
+		watch(func() error { return d.engine.ServeStream(d.door(l), false) })
+	}
+	for _, l := range d.StreamsTLS {
+		watch(func() error { return d.engine.ServeStream(d.door(l), true) })
 	}
 	<-stop.Done()
 	drain, cancel := context.WithTimeout(work, d.DrainTimeout)

@@ -35,6 +35,9 @@ type Exchange struct {
 	Consumer   *Consumer   // nil until a filter authenticated
 	Credential *Credential // nil also for an anonymous consumer
 
+	// Session counts the bytes of a connection that carries no HTTP; nil for everything else.
+	Session *Session
+
 	// Captures holds what the route's regex captured.
 	Captures Captures
 
@@ -54,6 +57,12 @@ type Exchange struct {
 	values []value
 	extra  []LogField
 	text   []byte
+}
+
+// Session is the bytes of a connection that carries no HTTP, complete in the log phase.
+type Session struct {
+	Received, Sent                 int64 // from and to the client
+	UpstreamReceived, UpstreamSent int64
 }
 
 // Request is the request as filters left it. Path and Query are what the client asked;
@@ -211,7 +220,7 @@ func (x *Exchange) Bind(e Engine) {
 	x.Response = Response{Header: header, rewrite: x.Response.rewrite[:0], edits: x.Response.edits[:0]}
 	x.Upstream = Upstream{Tries: x.Upstream.Tries[:0]}
 	x.Early.Reset()
-	x.Route, x.Service, x.Consumer, x.Credential = nil, nil, nil, nil
+	x.Route, x.Service, x.Consumer, x.Credential, x.Session = nil, nil, nil, nil, nil
 	x.Captures, x.Directory, x.Revision = Captures{Values: x.Captures.Values[:0]}, nil, 0
 	x.Times, x.Reason, x.Decided, x.Model = Times{}, "", Decided{}, ModelUse{}
 	clear(x.values)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -86,9 +87,15 @@ var translators = map[string]func(t *translation, s kongSettings, value string) 
 	"admin_gui_listen": func(t *translation, _ kongSettings, v string) error {
 		return t.listeners("admin_gui_listen", v, "console-listen", "")
 	},
-	"log_level":     same("log-level"),
-	"router_flavor": same("router-flavor"),
-	"trusted_ips":   same("trusted-ips"),
+	"log_level":      same("log-level"),
+	"router_flavor":  same("router-flavor"),
+	"trusted_ips":    same("trusted-ips"),
+	"real_ip_header": same("real-ip-header"),
+	"real_ip_recursive": func(t *translation, _ kongSettings, v string) error {
+		t.flags["real-ip-recursive"] = fmt.Sprint(v == "on" || v == "true")
+		return nil
+	},
+	"stream_listen": streamListeners,
 	"database":      databaseURL,
 	"nginx_http_client_max_body_size": func(t *translation, _ kongSettings, v string) error {
 		n, err := nginxSize(v)
@@ -163,11 +170,12 @@ func (t *translation) listeners(key, value, plain, secure string) error {
 		if _, _, err := net.SplitHostPort(words[0]); err != nil {
 			return err
 		}
-		to := plain
-		for _, w := range words[1:] {
-			if w == "ssl" {
-				to = secure
-			}
+		to, door := plain, words[0]
+		if slices.Contains(words[1:], "ssl") {
+			to = secure
+		}
+		if slices.Contains(words[1:], "proxy_protocol") {
+			door += " proxy_protocol"
 		}
 		switch {
 		case to == "":
@@ -175,8 +183,34 @@ func (t *translation) listeners(key, value, plain, secure string) error {
 		case t.flags[to] != "" && t.flags[to] != "off":
 			t.ignored[key+" "+words[0]] = "only one address of a kind is served"
 		default:
-			t.flags[to] = words[0]
+			t.flags[to] = door
 		}
+	}
+	return nil
+}
+
+// streamListeners reads "0.0.0.0:9000 reuseport, 0.0.0.0:9443 ssl": the words that have a
+// meaning here stay.
+func streamListeners(t *translation, _ kongSettings, value string) error {
+	var doors []string
+	for entry := range strings.SplitSeq(value, ",") {
+		words := strings.Fields(entry)
+		if len(words) == 0 || words[0] == "off" {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(words[0]); err != nil {
+			return err
+		}
+		if slices.Contains(words[1:], "udp") {
+			t.ignored["stream_listen "+words[0]] = "UDP is not served"
+			continue
+		}
+		kept := slices.DeleteFunc(words[1:], func(w string) bool { return w != "ssl" && w != "proxy_protocol" })
+		doors = append(doors, strings.Join(append([]string{words[0]}, kept...), " "))
+	}
+	t.flags["stream-listen"] = strings.Join(doors, ", ")
+	if len(doors) == 0 {
+		t.flags["stream-listen"] = "off"
 	}
 	return nil
 }

@@ -22,7 +22,17 @@ func TestKongSettings(t *testing.T) {
 			},
 			ignored: []string{"admin_listen 127.0.0.1:8444"},
 		},
-		"off": {conf: "proxy_listen = off", flags: map[string]string{"proxy-listen": "off", "proxy-tls-listen": "off"}},
+		"proxy protocol": {
+			conf:  "proxy_listen = 0.0.0.0:8000 reuseport proxy_protocol\nreal_ip_header = proxy_protocol\nreal_ip_recursive = on",
+			flags: map[string]string{"proxy-listen": "0.0.0.0:8000 proxy_protocol", "proxy-tls-listen": "off", "real-ip-header": "proxy_protocol", "real-ip-recursive": "true"},
+		},
+		"streams": {
+			conf:    "stream_listen = 0.0.0.0:9000 reuseport backlog=1, 0.0.0.0:9443 ssl proxy_protocol, 0.0.0.0:53 udp\nrouter_flavor = expressions",
+			flags:   map[string]string{"stream-listen": "0.0.0.0:9000, 0.0.0.0:9443 ssl proxy_protocol", "router-flavor": "expressions"},
+			ignored: []string{"stream_listen 0.0.0.0:53"},
+		},
+		"no streams": {conf: "stream_listen = off", flags: map[string]string{"stream-listen": "off"}},
+		"off":        {conf: "proxy_listen = off", flags: map[string]string{"proxy-listen": "off", "proxy-tls-listen": "off"}},
 		"environment wins": {
 			conf: "log_level = debug", environ: []string{"KONG_LOG_LEVEL=warn", "HOME=/root"},
 			flags: map[string]string{"log-level": "warn"},

@@ -238,23 +238,26 @@ func (p *process) gate(ctx context.Context, s *gateSettings, reachable func() bo
 	if err != nil {
 		return nil, err
 	}
-	proxy, err := p.open("proxy", "http", "proxy-listen", s.proxyListen)
-	if err != nil {
-		return nil, err
-	}
-	secure, err := p.open("proxy TLS", "https", "proxy-tls-listen", s.proxyTLSListen)
-	if err != nil {
-		return nil, err
-	}
-	return dataplane.New(ctx, dataplane.Options{
+	o := dataplane.Options{
 		ControlPlane: target, Credentials: insecure.NewCredentials(), Identity: identity, Dial: dial,
 		NodeID: s.nodeID, Labels: labels, Group: s.group, Version: version, DataDir: p.dataDir,
-		Plugins: p.plugins, Proxy: proxy, ProxyTLS: secure, RedisURL: s.redisURL, TrustedIPs: trusted, RouterFlavor: p.routerFlavor,
+		Plugins: p.plugins, RedisURL: s.redisURL, TrustedIPs: trusted, RouterFlavor: p.routerFlavor,
+		RealIPHeader: s.realIPHeader, RealIPRecursive: s.realIPRecursive,
 		HeaderTimeout: s.headerTimeout, BodyTimeout: s.bodyTimeout, IdleTimeout: s.idleTimeout,
 		MaxHeaderBytes: s.maxHeader, MaxBodyBytes: s.maxBody, DrainTimeout: s.drainTimeout,
 		Cache:     proxycache.Admin{Store: proxycache.Shared(), Now: time.Now},
 		Reachable: reachable, Log: p.log, Now: time.Now,
-	})
+	}
+	if o.Proxy, err = p.proxyDoor(&o, "proxy", "http", "proxy-listen", s.proxyListen); err != nil {
+		return nil, err
+	}
+	if o.ProxyTLS, err = p.proxyDoor(&o, "proxy TLS", "https", "proxy-tls-listen", s.proxyTLSListen); err != nil {
+		return nil, err
+	}
+	if err := p.streamDoors(&o, s.streamListen); err != nil {
+		return nil, err
+	}
+	return dataplane.New(ctx, o)
 }
 
 // office makes the control plane; dp is the node in the same process, if there is one.

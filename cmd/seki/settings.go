@@ -30,18 +30,21 @@ type officeSettings struct {
 type gateSettings struct {
 	proxyListen    string
 	proxyTLSListen string
+	streamListen   string
 	redisURL       string
 	nodeID         string
 	labels         string
 	group          string
 	trustedIPs     string
+	realIPHeader   string
 
-	headerTimeout time.Duration
-	bodyTimeout   time.Duration
-	idleTimeout   time.Duration
-	maxHeader     int
-	maxBody       int64
-	drainTimeout  time.Duration
+	realIPRecursive bool
+	headerTimeout   time.Duration
+	bodyTimeout     time.Duration
+	idleTimeout     time.Duration
+	maxHeader       int
+	maxBody         int64
+	drainTimeout    time.Duration
 }
 
 // commonSettings are every plane's.
@@ -80,13 +83,16 @@ func (s *officeSettings) flags(f *flags, feed string) {
 }
 
 func (s *gateSettings) flags(f *flags) {
-	f.StringVar(&s.proxyListen, "proxy-listen", "0.0.0.0:8080", "address of the proxy (HTTP/1.1 and h2c)")
-	f.StringVar(&s.proxyTLSListen, "proxy-tls-listen", "0.0.0.0:8443", "address of the proxy (TLS, HTTP/1.1 and HTTP/2)")
+	f.StringVar(&s.proxyListen, "proxy-listen", "0.0.0.0:8080", "address of the proxy (HTTP/1.1 and h2c); \"proxy_protocol\" behind it wants a PROXY header first")
+	f.StringVar(&s.proxyTLSListen, "proxy-tls-listen", "0.0.0.0:8443", "address of the proxy (TLS, HTTP/1.1 and HTTP/2); \"proxy_protocol\" likewise")
+	f.StringVar(&s.streamListen, "stream-listen", "off", "addresses of the proxy for routes of tcp, tls and tls_passthrough: HOST:PORT [ssl] [proxy_protocol], ...; the last two want ssl")
 	f.StringVar(&s.redisURL, "redis-url", "", "Redis for shared counts; empty: counts in this process")
 	f.StringVar(&s.nodeID, "node-id", "", "name of this node; empty: made once and kept in the data folder")
 	f.StringVar(&s.labels, "labels", "", "labels of this node: zone=a,rack=7")
 	f.StringVar(&s.group, "group", "default", "group whose target this node follows; a node's certificate wins")
 	f.StringVar(&s.trustedIPs, "trusted-ips", "", "addresses of proxies that are believed, comma-separated CIDRs")
+	f.StringVar(&s.realIPHeader, "real-ip-header", "X-Real-IP", "where a proxy that is believed names the client: a header, or proxy_protocol")
+	f.BoolVar(&s.realIPRecursive, "real-ip-recursive", false, "skip addresses that are believed from the end of that header")
 	f.DurationVar(&s.headerTimeout, "client-header-timeout", 10*time.Second, "how long a client may take for a request's head")
 	f.DurationVar(&s.bodyTimeout, "client-body-timeout", 60*time.Second, "how long a client may pause within a body")
 	f.DurationVar(&s.idleTimeout, "client-idle-timeout", 75*time.Second, "how long a connection is kept without a request")

@@ -35,23 +35,32 @@ type listening struct{ l net.Listener }
 
 // Serve accepts plain connections (HTTP/1.1, and HTTP/2 with prior knowledge) until Shutdown
 // or an error; after Shutdown it returns nil. It closes l.
-func (e *Engine) Serve(l net.Listener) error { return e.accept(l, nil) }
+func (e *Engine) Serve(l net.Listener) error {
+	return e.accept(l, func(c net.Conn, claim netip.AddrPort) { e.handle(c, claim, nil) })
+}
 
 // ServeTLS accepts TLS connections; the graph chooses the certificate by server name.
 func (e *Engine) ServeTLS(l net.Listener) error {
-	return e.accept(l, &tls.Config{
+	secure := e.tlsConfig("h2", "http/1.1")
+	return e.accept(l, func(c net.Conn, claim netip.AddrPort) { e.handle(c, claim, secure) })
+}
+
+// tlsConfig is how the gate speaks TLS with clients.
+func (e *Engine) tlsConfig(protocols ...string) *tls.Config {
+	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
-		NextProtos: []string{"h2", "http/1.1"},
+		NextProtos: protocols,
 		GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			if c := e.current.Load().Certificate(h.ServerName); c != nil {
 				return c, nil
 			}
 			return e.fallback, nil
 		},
-	})
+	}
 }
 
-func (e *Engine) accept(l net.Listener, secure *tls.Config) error {
+// accept has serve lead each connection to its end.
+func (e *Engine) accept(l net.Listener, serve func(c net.Conn, claim netip.AddrPort)) error {
 	defer l.Close()
 	_, announced := l.(Announced)
 	entry := &listening{l}
@@ -64,7 +73,7 @@ func (e *Engine) accept(l net.Listener, secure *tls.Config) error {
 		if err == nil {
 			pause = 0
 			e.counts.accepted.Add(1)
-			go e.handle(c, secure, announced)
+			go e.lead(c, announced, serve)
 			continue
 		}
 		if e.isClosing() {
@@ -118,18 +127,24 @@ func (e *Engine) remove(t tracked) {
 	}
 }
 
-// handle serves one accepted connection to its end.
-func (e *Engine) handle(raw net.Conn, secure *tls.Config, announced bool) {
-	raw = socket.Wrap(raw)
-	tcp, _ := raw.(socket.Conn)
+// lead hears who a connection is of, where that is announced, and gives it to who serves it: they
+// close it.
+func (e *Engine) lead(c net.Conn, announced bool, serve func(c net.Conn, claim netip.AddrPort)) {
 	var claim netip.AddrPort
 	if announced {
 		var ok bool
-		if claim, ok = e.announced(raw); !ok {
-			raw.Close()
+		if claim, ok = e.announced(c); !ok {
+			c.Close()
 			return
 		}
 	}
+	serve(c, claim)
+}
+
+// handle serves one accepted connection that carries HTTP.
+func (e *Engine) handle(raw net.Conn, claim netip.AddrPort, secure *tls.Config) {
+	raw = socket.Wrap(raw)
+	tcp, _ := raw.(socket.Conn)
 	if secure == nil {
 		newConn(e, raw, tcp, nil).claimed(claim).run()
 		return

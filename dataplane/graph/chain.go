@@ -49,7 +49,7 @@ func (e *edit) resolveScopes() {
 		return
 	}
 	if e.staleScopes[scope{}] {
-		e.global = e.build(noSteps, scope{})
+		e.global = e.build(noSteps, web, scope{})
 		services := e.services.Map()
 		for id := range services.All() {
 			e.staleChain(id)
@@ -82,13 +82,16 @@ func (e *edit) staleChain(service string) {
 
 // chain returns the chain of a route. Routes without plugins of their own share that of
 // their service, and services without any the global one.
-func (e *edit) chain(route, service string) *Chain {
+func (e *edit) chain(route, service string, protocols Protocols) *Chain {
+	if protocols&web == 0 {
+		return e.streamChain(route, service)
+	}
 	if e.configured(scope{route: route}) || service != "" && e.configured(scope{route, service}) {
 		scopes := []scope{{route: route}}
 		if service != "" {
 			scopes = append(scopes, scope{service: service}, scope{route, service})
 		}
-		return e.build(e.global, scopes...)
+		return e.build(e.global, web, scopes...)
 	}
 	if service == "" {
 		return e.global
@@ -98,12 +101,22 @@ func (e *edit) chain(route, service string) *Chain {
 		next := *n
 		next.chain = e.global
 		if e.configured(scope{service: service}) {
-			next.chain = e.build(e.global, scope{service: service})
+			next.chain = e.build(e.global, web, scope{service: service})
 		}
 		e.services.Set(service, &next)
 		n = &next
 	}
 	return n.chain
+}
+
+// streamChain is the chain of a route for connections without HTTP: they are few, and share
+// nothing.
+func (e *edit) streamChain(route, service string) *Chain {
+	scopes := []scope{{}, {route: route}}
+	if service != "" {
+		scopes = append(scopes, scope{service: service}, scope{route, service})
+	}
+	return e.build(noSteps, streams, scopes...)
 }
 
 func (e *edit) configured(s scope) bool {
@@ -119,12 +132,16 @@ type draft struct {
 	level map[string]int
 }
 
-// build makes a chain of the plugins of scopes, over those of a less specific chain.
-func (e *edit) build(base *Chain, scopes ...scope) *Chain {
+// build makes a chain of the plugins of scopes that are for a family of protocols, over those
+// of a less specific chain.
+func (e *edit) build(base *Chain, family Protocols, scopes ...scope) *Chain {
 	byRank := map[int]*draft{}
 	for _, s := range scopes {
 		list, _ := e.scopes.Get(scopeKey(s))
 		for _, n := range list {
+			if n.protocols&family == 0 {
+				continue
+			}
 			d := byRank[n.rank]
 			if d == nil {
 				d = &draft{Step: Step{Plugin: n.instance.Plugin}, rank: n.rank}

@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/sekifuda/sekifuda/dataplane/router"
 	"github.com/sekifuda/sekifuda/model"
 	entityv1 "github.com/sekifuda/sekifuda/proto/sekifuda/entity/v1"
 )
@@ -31,5 +32,32 @@ func TestFlavors(t *testing.T) {
 	_, err := c.Apply(nil, []Change{bad}, 1)
 	if r, ok := err.(*Refusal); !ok || r.Violations[0].Field != "expression" {
 		t.Errorf("a bad expression: %v", err)
+	}
+}
+
+// TestFamilies: a route for connections has the plugins that are for such, and no others.
+func TestFamilies(t *testing.T) {
+	t.Parallel()
+	stream := &entityv1.Route{Id: proto.String("t"), Service: proto.String("s"), Protocols: []string{"tcp"},
+		Destinations: []*entityv1.Route_Destination{{Port: proto.Int64(9000)}}}
+	global, web := pluginEntity("g", "log", "", "", "", "both"), pluginEntity("w", "auth", "", "s", "", "web")
+	global.Protocols, web.Protocols = []string{"http", "tcp"}, []string{"http", "https"}
+	g := mustApply(t, compiler(t), nil, service("s", "h"), put("routes", "t", stream), route("r", "s", "/"),
+		put("plugins", "g", global), put("plugins", "w", web))
+	q := &router.Request{Port: 9000}
+	q.AsStream()
+	var m router.Match[*Endpoint]
+	if !g.Match(q, &m) || m.Value.Protocols != TCP {
+		t.Fatalf("the route for connections is not found: %+v", m.Value)
+	}
+	if c := m.Value.Chain; applied(c, "log", nil) != "both" || applied(c, "auth", nil) != "" {
+		t.Errorf("it has plugins %v", c.Steps)
+	}
+	if c := match(g, "/").Chain; applied(c, "log", nil) != "both" || applied(c, "auth", nil) != "web" {
+		t.Errorf("a route of HTTP has plugins %v", c.Steps)
+	}
+	q.Port = 9001
+	if g.Match(q, &m) {
+		t.Error("another port is found")
 	}
 }

@@ -75,8 +75,11 @@ const (
 	Passthrough
 )
 
-// web are the protocols of HTTP's family.
-const web = HTTP | HTTPS | GRPC | GRPCS
+// The families of protocols: a route is of one, a plugin's configuration may be of both.
+const (
+	web     = HTTP | HTTPS | GRPC | GRPCS
+	streams = TCP | TLS | Passthrough
+)
 
 // Chain is the filters of an endpoint, in the order in which requests pass them. Endpoints
 // with the same plugins share one.

@@ -19,13 +19,14 @@ func scopeKey(s scope) string { return s.route + "\x00" + s.service }
 
 // pluginNode is a plugin entity with its compiled configuration.
 type pluginNode struct {
-	id       string
-	body     []byte
-	name     string
-	scope    scope
-	consumer string
-	rank     int       // place of the plugin in the order in which filters run
-	instance *Instance // nil: disabled, or for stream routes only
+	id        string
+	body      []byte
+	name      string
+	scope     scope
+	consumer  string
+	rank      int // place of the plugin in the order in which filters run
+	protocols Protocols
+	instance  *Instance // nil: disabled, or for UDP only
 }
 
 func takePlugin(e *edit, c *Change) {
@@ -105,8 +106,9 @@ func (e *edit) compile(n *pluginNode, m *entityv1.Plugin) bool {
 		e.refuse("plugins", n.id, "config", "required field missing")
 		return false
 	}
-	if len(m.Protocols) > 0 && protocolsOf(m.Protocols)&web == 0 {
-		return true // for stream routes
+	n.protocols = protocolsOf(m.Protocols)
+	if n.protocols == 0 {
+		return true // for udp alone
 	}
 	config, err := anypb.UnmarshalNew(m.Config, proto.UnmarshalOptions{})
 	if err != nil {

@@ -206,6 +206,6 @@ func (e *edit) endpoint(n *routeNode) *Endpoint {
 		}
 		ep.Service, ep.Upstream, ep.ServicePath = s.service, s.upstream, s.entity.GetPath()
 	}
-	ep.Chain = e.chain(n.base.Route.ID, n.service)
+	ep.Chain = e.chain(n.base.Route.ID, n.service, n.base.Protocols)
 	return &ep
 }

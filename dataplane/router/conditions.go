@@ -128,10 +128,14 @@ const (
 	secureOnly
 )
 
-// protocolTest is what the flavor expressions makes of a route's protocols. TLS alone is left
-// to who serves the route, which can then tell the client so.
-func protocolTest(protocols []string) protocol {
-	if len(protocols) == 1 && (protocols[0] == "http" || protocols[0] == "grpc" || protocols[0] == "tcp") {
+// protocolTest is what a route's protocols ask of a connection. HTTPS alone is left to who
+// serves the route, which can then tell the client so. A plain connection is none for a route
+// of tls alone, which Kong would have it take.
+func protocolTest(protocols []string, strict bool) protocol {
+	switch {
+	case !answersHTTP(protocols) && !contains(protocols, "tcp"):
+		return secureOnly
+	case strict && len(protocols) == 1 && (protocols[0] == "http" || protocols[0] == "grpc" || protocols[0] == "tcp"):
 		return plainOnly
 	}
 	return anyProtocol
@@ -146,10 +150,8 @@ type headerTest struct {
 
 func compileTests(r *Route) (*tests, error) {
 	t := &tests{
-		methods: r.Methods, sources: r.Sources, destinations: r.Destinations, stream: !answersHTTP(r.Protocols),
-	}
-	if r.Strict {
-		t.protocols = protocolTest(r.Protocols)
+		methods: r.Methods, sources: r.Sources, destinations: r.Destinations,
+		stream: !answersHTTP(r.Protocols), protocols: protocolTest(r.Protocols, r.Strict),
 	}
 	for name, values := range r.Headers {
 		h := headerTest{name: foldName(name)}

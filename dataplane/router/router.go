@@ -47,8 +47,8 @@ type Request struct {
 	Path   string // normalised as Kong does
 	Query  string // as sent
 	SNI    string // "" on a plain connection
-	TLS    bool
-	Stream bool // see AsStream
+	TLS    bool   // of a stream: it begins with a handshake, with a name or without
+	Stream bool   // see AsStream
 	Header *plugin.Header
 
 	Source      netip.AddrPort

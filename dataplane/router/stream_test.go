@@ -21,7 +21,7 @@ func nets(list ...string) []Net {
 }
 
 func streamOf(sni string, port uint16) *Request {
-	q := &Request{SNI: sni, TLS: sni != "", Port: port, Source: netip.MustParseAddrPort("10.1.2.3:4567"), Destination: netip.MustParseAddr("10.0.0.1")}
+	q := &Request{SNI: sni, TLS: sni != "" || port == 9443, Port: port, Source: netip.MustParseAddrPort("10.1.2.3:4567"), Destination: netip.MustParseAddr("10.0.0.1")}
 	q.AsStream()
 	return q
 }
@@ -50,6 +50,8 @@ func TestStreams(t *testing.T) {
 		{"a wildcard", []*Route{named}, streamOf("x.b.com", 1), named},
 		{"another name", []*Route{named}, streamOf("c.com", 1), nil},
 		{"no name binds a plain connection", []*Route{named}, streamOf("", 1), named},
+		{"no name in the handshake", []*Route{named}, streamOf("", 9443), nil},
+		{"a plain connection is none for tls alone", []*Route{{ID: id(11), Protocols: []string{"tls"}, SNIs: []string{"a.com"}}, toPort}, streamOf("", 9000), toPort},
 		{"an address before a range", []*Route{fromOne, fromRange}, streamOf("", 1), fromOne},
 		{"a range", []*Route{fromRange, elsewhere}, streamOf("", 1), fromRange},
 		{"a source before a destination", []*Route{fromRange, toPort}, streamOf("", 9000), fromRange},

@@ -18,6 +18,9 @@ const Workspace = "00000000-0000-0000-0000-000000000000"
 // Append appends the entry of x to b. It allocates nothing but what b needs to grow, unless
 // the query has escapes.
 func Append(b []byte, x *plugin.Exchange) []byte {
+	if x.Session != nil {
+		return appendSession(b, x)
+	}
 	b = appendRequest(append(b, '{'), x)
 	b = append(b, `,"upstream_uri":`...)
 	b = appendUpstreamURI(b, x)
@@ -28,17 +31,26 @@ func Append(b []byte, x *plugin.Exchange) []byte {
 		b = appendTries(b, x.Upstream.Tries)
 	}
 	b = appendIdentity(b, x)
+	b = appendClient(b, x)
+	b = append(b, `,"source":"`...)
+	if x.Response.Source == plugin.FromUpstream {
+		b = append(b, `upstream"`...)
+	} else {
+		b = append(b, `kong"`...)
+	}
+	return appendEnd(b, x)
+}
+
+func appendClient(b []byte, x *plugin.Exchange) []byte {
 	b = append(b, `,"client_ip":"`...)
 	b = x.Client.Unmap().AppendTo(b)
 	b = append(b, `","started_at":`...)
-	b = strconv.AppendInt(b, x.Times.Start.UnixMilli(), 10)
-	b = append(b, `,"source":"`...)
-	if x.Response.Source == plugin.FromUpstream {
-		b = append(b, "upstream"...)
-	} else {
-		b = append(b, "kong"...)
-	}
-	b = append(b, `","workspace":"`+Workspace+`","workspace_name":"default"`...)
+	return strconv.AppendInt(b, x.Times.Start.UnixMilli(), 10)
+}
+
+// appendEnd appends what all entries end with.
+func appendEnd(b []byte, x *plugin.Exchange) []byte {
+	b = append(b, `,"workspace":"`+Workspace+`","workspace_name":"default"`...)
 	for _, f := range x.LogFields() {
 		b = appendString(append(b, ','), f.Name)
 		b = append(append(b, ':'), f.JSON...)
