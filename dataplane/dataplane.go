@@ -57,6 +57,7 @@ type Options struct {
 
 	RedisURL        string
 	TrustedIPs      []netip.Prefix
+	DNSServers      []string // addresses with ports; nil: the system's
 	RealIPHeader    string
 	RealIPRecursive bool
 	RouterFlavor    string // which routes are served; see graph.Compiler
@@ -111,7 +112,9 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 	}
 	d := &DataPlane{
 		Options: o, crew: newCrew(o.Log), refusals: telemetry.NewRefusals(),
-		network: upstream.NewNetwork(upstream.NetworkOptions{Now: o.Now}),
+		network: upstream.NewNetwork(upstream.NetworkOptions{
+			Now: o.Now, Resolver: &upstream.DNS{Servers: o.DNSServers},
+		}),
 	}
 	var err error
 	if d.limits, err = limits.New(limits.Options{RedisURL: o.RedisURL, Logger: o.Log, Clock: o.Now}); err != nil {

@@ -89,6 +89,7 @@ var translators = map[string]func(t *translation, s kongSettings, value string) 
 	},
 	"log_level":      same("log-level"),
 	"router_flavor":  same("router-flavor"),
+	"dns_resolver":   same("dns-resolver"),
 	"trusted_ips":    same("trusted-ips"),
 	"real_ip_header": same("real-ip-header"),
 	"real_ip_recursive": func(t *translation, _ kongSettings, v string) error {

@@ -31,8 +31,9 @@ func TestKongSettings(t *testing.T) {
 			flags:   map[string]string{"stream-listen": "0.0.0.0:9000, 0.0.0.0:9443 ssl proxy_protocol", "router-flavor": "expressions"},
 			ignored: []string{"stream_listen 0.0.0.0:53"},
 		},
-		"no streams": {conf: "stream_listen = off", flags: map[string]string{"stream-listen": "off"}},
-		"off":        {conf: "proxy_listen = off", flags: map[string]string{"proxy-listen": "off", "proxy-tls-listen": "off"}},
+		"name servers": {conf: "dns_resolver = 10.0.0.53:5353", flags: map[string]string{"dns-resolver": "10.0.0.53:5353"}},
+		"no streams":   {conf: "stream_listen = off", flags: map[string]string{"stream-listen": "off"}},
+		"off":          {conf: "proxy_listen = off", flags: map[string]string{"proxy-listen": "off", "proxy-tls-listen": "off"}},
 		"environment wins": {
 			conf: "log_level = debug", environ: []string{"KONG_LOG_LEVEL=warn", "HOME=/root"},
 			flags: map[string]string{"log-level": "warn"},
@@ -84,5 +85,18 @@ func TestKongSettings(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestParseServers(t *testing.T) {
+	t.Parallel()
+	got, err := parseServers("10.0.0.53, [fd00::53]:5353,fd00::54")
+	if want := []string{"10.0.0.53:53", "[fd00::53]:5353", "[fd00::54]:53"}; err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("parseServers = %v (%v), want %v", got, err, want)
+	}
+	for _, bad := range []string{"dns.test", "10.0.0.53:0", "10.0.0.53:x", "10.0.0.300"} {
+		if _, err := parseServers(bad); err == nil {
+			t.Errorf("parseServers(%q) is accepted", bad)
+		}
 	}
 }

@@ -238,11 +238,15 @@ func (p *process) gate(ctx context.Context, s *gateSettings, reachable func() bo
 	if err != nil {
 		return nil, err
 	}
+	servers, err := parseServers(s.dnsResolver)
+	if err != nil {
+		return nil, err
+	}
 	o := dataplane.Options{
 		ControlPlane: target, Credentials: insecure.NewCredentials(), Identity: identity, Dial: dial,
 		NodeID: s.nodeID, Labels: labels, Group: s.group, Version: version, DataDir: p.dataDir,
 		Plugins: p.plugins, RedisURL: s.redisURL, TrustedIPs: trusted, RouterFlavor: p.routerFlavor,
-		RealIPHeader: s.realIPHeader, RealIPRecursive: s.realIPRecursive,
+		DNSServers: servers, RealIPHeader: s.realIPHeader, RealIPRecursive: s.realIPRecursive,
 		HeaderTimeout: s.headerTimeout, BodyTimeout: s.bodyTimeout, IdleTimeout: s.idleTimeout,
 		MaxHeaderBytes: s.maxHeader, MaxBodyBytes: s.maxBody, DrainTimeout: s.drainTimeout,
 		Cache:     proxycache.Admin{Store: proxycache.Shared(), Now: time.Now},

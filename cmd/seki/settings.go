@@ -37,6 +37,7 @@ type gateSettings struct {
 	group          string
 	trustedIPs     string
 	realIPHeader   string
+	dnsResolver    string
 
 	realIPRecursive bool
 	headerTimeout   time.Duration
@@ -91,6 +92,7 @@ func (s *gateSettings) flags(f *flags) {
 	f.StringVar(&s.labels, "labels", "", "labels of this node: zone=a,rack=7")
 	f.StringVar(&s.group, "group", "default", "group whose target this node follows; a node's certificate wins")
 	f.StringVar(&s.trustedIPs, "trusted-ips", "", "addresses of proxies that are believed, comma-separated CIDRs")
+	f.StringVar(&s.dnsResolver, "dns-resolver", "", "name servers: IP[:PORT], ...; empty: those of /etc/resolv.conf")
 	f.StringVar(&s.realIPHeader, "real-ip-header", "X-Real-IP", "where a proxy that is believed names the client: a header, or proxy_protocol")
 	f.BoolVar(&s.realIPRecursive, "real-ip-recursive", false, "skip addresses that are believed from the end of that header")
 	f.DurationVar(&s.headerTimeout, "client-header-timeout", 10*time.Second, "how long a client may take for a request's head")
@@ -156,6 +158,25 @@ func parsePrefixes(s string) ([]netip.Prefix, error) {
 			return nil, fmt.Errorf("--trusted-ips %q: expected an address or a CIDR", part)
 		}
 		list = append(list, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return list, nil
+}
+
+// parseServers reads "10.0.0.53, [fd00::53]:5353"; the port is 53 when none is said.
+func parseServers(s string) ([]string, error) {
+	var list []string
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		ap, err := netip.ParseAddrPort(part)
+		if a, e := netip.ParseAddr(strings.Trim(part, "[]")); e == nil {
+			ap, err = netip.AddrPortFrom(a, 53), nil
+		}
+		if err != nil || ap.Port() == 0 {
+			return nil, fmt.Errorf("--dns-resolver %q: expected an address, with a port or without", part)
+		}
+		list = append(list, ap.String())
 	}
 	return list, nil
 }

@@ -297,6 +297,6 @@ func eventually(t *testing.T, what string, ok func() bool) {
 // noNames knows no name.
 type noNames struct{}
 
-func (noNames) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
-	return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+func (noNames) Resolve(_ context.Context, host string) (upstream.Answer, error) {
+	return upstream.Answer{}, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
 }

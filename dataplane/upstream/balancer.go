@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"hash/maphash"
 	"math"
@@ -187,12 +188,12 @@ func (b *Balancer) refresh(ctx func() context.Context, n *Network, now time.Time
 	}
 	b.busy = true
 	b.mu.Unlock()
-	found := make([][]netip.Addr, len(b.spec.Targets))
+	found := make([][]Place, len(b.spec.Targets))
 	var wg sync.WaitGroup
 	for i := range b.spec.Targets {
 		t := &b.spec.Targets[i]
 		if a, ok := parseLiteral(t.Host); ok {
-			found[i] = []netip.Addr{a}
+			found[i] = []Place{{Addr: a}}
 			continue
 		}
 		wg.Go(func() { found[i], _ = n.names.lookup(ctx, t.Host, now) })
@@ -203,18 +204,21 @@ func (b *Balancer) refresh(ctx func() context.Context, n *Network, now time.Time
 	b.install(found)
 }
 
-func (b *Balancer) install(found [][]netip.Addr) {
+func (b *Balancer) install(found [][]Place) {
 	addrs := make([]*address, 0, len(b.addrs)+1)
 	seen := make(map[addressKey]*address, len(b.known))
 	for i := range b.spec.Targets {
 		t := &b.spec.Targets[i]
-		for _, ip := range found[i] {
-			k := addressKey{t.Host, netip.AddrPortFrom(ip, uint16(t.Port))}
+		for _, p := range found[i] {
+			k := addressKey{t.Host, netip.AddrPortFrom(p.Addr, cmp.Or(p.Port, uint16(t.Port)))}
 			a := b.known[k]
 			if a == nil {
 				a = newAddress(k, newHealth(&b.spec.Health))
 			}
 			a.target, a.weight = t.ID, t.Weight
+			if p.Weight > 0 && t.Weight > 0 { // a target of weight 0 takes nothing, whatever its name says
+				a.weight = p.Weight
+			}
 			if seen[k] == nil {
 				addrs = append(addrs, a)
 			}

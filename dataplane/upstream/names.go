@@ -2,22 +2,15 @@ package upstream
 
 import (
 	"context"
-	"errors"
-	"net"
-	"net/netip"
-	"slices"
 	"sync"
 	"time"
 )
 
-// Resolver finds addresses. *net.Resolver is one; it knows /etc/hosts.
-type Resolver interface {
-	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
-}
-
-// How long answers are used. The system's resolver does not tell a record's own time to live.
+// How long answers are used, besides a record's own time to live.
 const (
-	nameTTL     = 30 * time.Second
+	nameTTL     = 30 * time.Second // of what has none: a line in the hosts file
+	nameLeast   = time.Second      // a record of 0 is not asked for with every request
+	nameMost    = 24 * time.Hour
 	nameStale   = time.Hour // an old answer serves while a new one is sought or refused
 	noNameTTL   = 30 * time.Second
 	nameFailTTL = time.Second
@@ -36,7 +29,7 @@ type names struct {
 }
 
 type nameEntry struct {
-	addrs   []netip.Addr
+	places  []Place
 	err     error
 	until   time.Time     // fresh before that
 	stale   time.Time     // usable before that
@@ -45,33 +38,33 @@ type nameEntry struct {
 
 func newNames(r Resolver) *names {
 	if r == nil {
-		r = net.DefaultResolver
+		r = &DNS{}
 	}
 	return &names{resolver: r, entries: map[string]*nameEntry{}}
 }
 
-// lookup returns the addresses of host: at least one, or an error that is ErrNoName or a
+// lookup returns where host leads: to one place at least, or an error that is ErrNoName or a
 // *ResolveError. It waits only when nothing usable is known.
-func (n *names) lookup(ctx func() context.Context, host string, now time.Time) ([]netip.Addr, error) {
+func (n *names) lookup(ctx func() context.Context, host string, now time.Time) ([]Place, error) {
 	n.mu.Lock()
 	e := n.entries[host]
 	if e == nil {
 		e = n.add(host)
 	}
 	if now.Before(e.until) {
-		addrs, err := e.addrs, e.err
+		places, err := e.places, e.err
 		n.mu.Unlock()
-		return addrs, err
+		return places, err
 	}
 	if e.pending == nil {
 		e.pending = make(chan struct{})
 		// A look-up is for all who wait: it does not end with the one who asked first.
 		go n.resolve(host, e, now)
 	}
-	if e.addrs != nil && now.Before(e.stale) {
-		addrs := e.addrs
+	if e.places != nil && now.Before(e.stale) {
+		places := e.places
 		n.mu.Unlock()
-		return addrs, nil
+		return places, nil
 	}
 	pending := e.pending
 	n.mu.Unlock()
@@ -83,7 +76,7 @@ func (n *names) lookup(ctx func() context.Context, host string, now time.Time) (
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return e.addrs, e.err
+	return e.places, e.err
 }
 
 // add makes room for a host, under the lock.
@@ -104,40 +97,26 @@ func (n *names) add(host string) *nameEntry {
 func (n *names) resolve(host string, e *nameEntry, now time.Time) {
 	ctx, cancel := context.WithTimeout(context.Background(), nameTimeout)
 	defer cancel()
-	addrs, err := n.resolver.LookupNetIP(ctx, "ip", host)
+	a, err := n.resolver.Resolve(ctx, host)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	e.settle(host, addrs, err, now)
+	e.settle(host, a, err, now)
 	close(e.pending)
 	e.pending = nil
 }
 
-func (e *nameEntry) settle(host string, addrs []netip.Addr, err error, now time.Time) {
-	var dns *net.DNSError
+// settle keeps an answer. A server that cannot be asked does not take away what was known.
+func (e *nameEntry) settle(host string, a Answer, err error, now time.Time) {
 	switch {
-	case err == nil && len(addrs) > 0:
-		e.addrs, e.err = prefer4(addrs), nil
-		e.until, e.stale = now.Add(nameTTL), now.Add(nameStale)
-	case err == nil || errors.As(err, &dns) && dns.IsNotFound:
-		e.addrs, e.err, e.until = nil, ErrNoName, now.Add(noNameTTL)
-	case e.addrs != nil && now.Before(e.stale):
+	case err == nil && len(a.Places) > 0:
+		ttl := min(max(a.TTL, nameLeast), nameMost)
+		e.places, e.err = a.Places, nil
+		e.until, e.stale = now.Add(ttl), now.Add(ttl+nameStale)
+	case err == nil || isNotFound(err):
+		e.places, e.err, e.until = nil, ErrNoName, now.Add(noNameTTL)
+	case e.places != nil && now.Before(e.stale):
 		e.until = now.Add(nameFailTTL)
 	default:
-		e.addrs, e.err, e.until = nil, &ResolveError{host, err}, now.Add(nameFailTTL)
+		e.places, e.err, e.until = nil, &ResolveError{host, err}, now.Add(nameFailTTL)
 	}
-}
-
-// prefer4 leaves only the IPv4 addresses when there are some, as Kong's default dns_order
-// does: it asks for A and not for AAAA.
-func prefer4(addrs []netip.Addr) []netip.Addr {
-	out := make([]netip.Addr, 0, len(addrs))
-	for _, a := range addrs {
-		if a = a.Unmap(); a.Is4() && !slices.Contains(out, a) {
-			out = append(out, a)
-		}
-	}
-	if len(out) > 0 {
-		return out
-	}
-	return addrs
 }

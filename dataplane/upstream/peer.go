@@ -1,7 +1,9 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
+	"math/rand/v2"
 	"net/netip"
 	"time"
 )
@@ -47,12 +49,32 @@ func (u *Upstream) Next(ctx func() context.Context, n *Network, p *Pick, now tim
 	if u.literal.IsValid() {
 		return Peer{Addr: netip.AddrPortFrom(u.literal, uint16(s.Port)), Host: s.Host, Port: s.Port}, nil
 	}
-	addrs, err := n.names.lookup(ctx, s.Host, now)
+	places, err := n.names.lookup(ctx, s.Host, now)
 	if err != nil {
 		return Peer{}, err
 	}
-	a := addrs[int(u.turn.Add(1)-1)%len(addrs)]
-	return Peer{Addr: netip.AddrPortFrom(a, uint16(s.Port)), Host: s.Host, Port: s.Port}, nil
+	at := turnOf(places, int(u.turn.Add(1)-1))
+	port := cmp.Or(at.Port, uint16(s.Port))
+	return Peer{Addr: netip.AddrPortFrom(at.Addr, port), Host: s.Host, Port: int(port)}, nil
+}
+
+// turnOf is the place whose turn it is: one after the other, or where there are weights each
+// as often as its own says.
+func turnOf(places []Place, turn int) *Place {
+	sum := 0
+	for i := range places {
+		sum += places[i].Weight
+	}
+	if sum == 0 {
+		return &places[turn%len(places)]
+	}
+	at := rand.IntN(sum)
+	for i := range places {
+		if at -= places[i].Weight; at < 0 {
+			return &places[i]
+		}
+	}
+	return &places[0]
 }
 
 // Outcome is how a try ended, for the health of its target.
