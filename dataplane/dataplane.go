@@ -57,7 +57,10 @@ type Options struct {
 
 	RedisURL        string
 	TrustedIPs      []netip.Prefix
-	DNSServers      []string // addresses with ports; nil: the system's
+	ErrorType       string
+	DebugHeader     bool
+	Marks           *engine.Identity // what the gate leaves on messages; nil: Kong's defaults
+	DNSServers      []string         // addresses with ports; nil: the system's
 	RealIPHeader    string
 	RealIPRecursive bool
 	RouterFlavor    string // which routes are served; see graph.Compiler
@@ -123,6 +126,7 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 	if d.engine, err = engine.New(engine.Options{
 		HeaderTimeout: o.HeaderTimeout, BodyTimeout: o.BodyTimeout, IdleTimeout: o.IdleTimeout,
 		MaxHeaderBytes: o.MaxHeaderBytes, MaxBodyBytes: o.MaxBodyBytes, TrustedIPs: o.TrustedIPs,
+		ErrorType: o.ErrorType, DebugHeader: o.DebugHeader, Identity: o.Marks,
 		RealIPHeader: o.RealIPHeader, RealIPRecursive: o.RealIPRecursive,
 		Network: d.network, Logger: o.Log, Refused: d.refusals.Note,
 	}); err != nil {

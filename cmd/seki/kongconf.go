@@ -87,17 +87,18 @@ var translators = map[string]func(t *translation, s kongSettings, value string) 
 	"admin_gui_listen": func(t *translation, _ kongSettings, v string) error {
 		return t.listeners("admin_gui_listen", v, "console-listen", "")
 	},
-	"log_level":      same("log-level"),
-	"router_flavor":  same("router-flavor"),
-	"dns_resolver":   same("dns-resolver"),
-	"trusted_ips":    same("trusted-ips"),
-	"real_ip_header": same("real-ip-header"),
-	"real_ip_recursive": func(t *translation, _ kongSettings, v string) error {
-		t.flags["real-ip-recursive"] = fmt.Sprint(v == "on" || v == "true")
-		return nil
-	},
-	"stream_listen": streamListeners,
-	"database":      databaseURL,
+	"log_level":          same("log-level"),
+	"router_flavor":      same("router-flavor"),
+	"headers":            same("headers"),
+	"headers_upstream":   same("headers-upstream"),
+	"error_default_type": same("error-default-type"),
+	"allow_debug_header": onOff("allow-debug-header"),
+	"dns_resolver":       same("dns-resolver"),
+	"trusted_ips":        same("trusted-ips"),
+	"real_ip_header":     same("real-ip-header"),
+	"real_ip_recursive":  onOff("real-ip-recursive"),
+	"stream_listen":      streamListeners,
+	"database":           databaseURL,
 	"nginx_http_client_max_body_size": func(t *translation, _ kongSettings, v string) error {
 		n, err := nginxSize(v)
 		t.flags["client-max-body-bytes"] = n
@@ -147,6 +148,13 @@ func (s kongSettings) translate() (*translation, error) {
 func same(flagName string) func(*translation, kongSettings, string) error {
 	return func(t *translation, _ kongSettings, v string) error {
 		t.flags[flagName] = v
+		return nil
+	}
+}
+
+func onOff(flagName string) func(*translation, kongSettings, string) error {
+	return func(t *translation, _ kongSettings, v string) error {
+		t.flags[flagName] = fmt.Sprint(v == "on" || v == "true")
 		return nil
 	}
 }

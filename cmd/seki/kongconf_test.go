@@ -31,6 +31,10 @@ func TestKongSettings(t *testing.T) {
 			flags:   map[string]string{"stream-listen": "0.0.0.0:9000, 0.0.0.0:9443 ssl proxy_protocol", "router-flavor": "expressions"},
 			ignored: []string{"stream_listen 0.0.0.0:53"},
 		},
+		"marks": {
+			conf:  "headers = off\nheaders_upstream = off\nerror_default_type = text/html\nallow_debug_header = on",
+			flags: map[string]string{"headers": "off", "headers-upstream": "off", "error-default-type": "text/html", "allow-debug-header": "true"},
+		},
 		"name servers": {conf: "dns_resolver = 10.0.0.53:5353", flags: map[string]string{"dns-resolver": "10.0.0.53:5353"}},
 		"no streams":   {conf: "stream_listen = off", flags: map[string]string{"stream-listen": "off"}},
 		"off":          {conf: "proxy_listen = off", flags: map[string]string{"proxy-listen": "off", "proxy-tls-listen": "off"}},

@@ -20,6 +20,7 @@ import (
 	"github.com/sekifuda/sekifuda/controlplane"
 	"github.com/sekifuda/sekifuda/controlplane/adminapi"
 	"github.com/sekifuda/sekifuda/dataplane"
+	"github.com/sekifuda/sekifuda/dataplane/engine"
 	"github.com/sekifuda/sekifuda/dataplane/feed"
 	"github.com/sekifuda/sekifuda/model"
 	"github.com/sekifuda/sekifuda/model/schema"
@@ -242,11 +243,18 @@ func (p *process) gate(ctx context.Context, s *gateSettings, reachable func() bo
 	if err != nil {
 		return nil, err
 	}
+	marks, err := engine.ParseIdentity(s.headers, s.headersUp)
+	if err != nil {
+		return nil, fmt.Errorf("--headers, --headers-upstream: %w", err)
+	}
+	if err := checkErrorType(s.errorType); err != nil {
+		return nil, err
+	}
 	o := dataplane.Options{
 		ControlPlane: target, Credentials: insecure.NewCredentials(), Identity: identity, Dial: dial,
 		NodeID: s.nodeID, Labels: labels, Group: s.group, Version: version, DataDir: p.dataDir,
 		Plugins: p.plugins, RedisURL: s.redisURL, TrustedIPs: trusted, RouterFlavor: p.routerFlavor,
-		DNSServers: servers, RealIPHeader: s.realIPHeader, RealIPRecursive: s.realIPRecursive,
+		DNSServers: servers, Marks: marks, ErrorType: s.errorType, DebugHeader: s.debugHeader, RealIPHeader: s.realIPHeader, RealIPRecursive: s.realIPRecursive,
 		HeaderTimeout: s.headerTimeout, BodyTimeout: s.bodyTimeout, IdleTimeout: s.idleTimeout,
 		MaxHeaderBytes: s.maxHeader, MaxBodyBytes: s.maxBody, DrainTimeout: s.drainTimeout,
 		Cache:     proxycache.Admin{Store: proxycache.Shared(), Now: time.Now},

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sekifuda/sekifuda/dataplane/engine"
 	"github.com/sekifuda/sekifuda/model"
 )
 
@@ -38,6 +39,10 @@ type gateSettings struct {
 	trustedIPs     string
 	realIPHeader   string
 	dnsResolver    string
+	headers        string
+	headersUp      string
+	errorType      string
+	debugHeader    bool
 
 	realIPRecursive bool
 	headerTimeout   time.Duration
@@ -92,6 +97,10 @@ func (s *gateSettings) flags(f *flags) {
 	f.StringVar(&s.labels, "labels", "", "labels of this node: zone=a,rack=7")
 	f.StringVar(&s.group, "group", "default", "group whose target this node follows; a node's certificate wins")
 	f.StringVar(&s.trustedIPs, "trusted-ips", "", "addresses of proxies that are believed, comma-separated CIDRs")
+	f.StringVar(&s.headers, "headers", engine.KongHeaders, "marks on answers: header names, server_tokens, latency_tokens, or off")
+	f.StringVar(&s.headersUp, "headers-upstream", engine.KongHeadersUpstream, "marks on requests: X-Kong-Request-Id, or off")
+	f.StringVar(&s.errorType, "error-default-type", "text/plain", "error pages for clients that say nothing: text/plain, text/html, application/json or application/xml")
+	f.BoolVar(&s.debugHeader, "allow-debug-header", false, "tell a request with Kong-Debug which route and service it met")
 	f.StringVar(&s.dnsResolver, "dns-resolver", "", "name servers: IP[:PORT], ...; empty: those of /etc/resolv.conf")
 	f.StringVar(&s.realIPHeader, "real-ip-header", "X-Real-IP", "where a proxy that is believed names the client: a header, or proxy_protocol")
 	f.BoolVar(&s.realIPRecursive, "real-ip-recursive", false, "skip addresses that are believed from the end of that header")
@@ -160,6 +169,15 @@ func parsePrefixes(s string) ([]netip.Prefix, error) {
 		list = append(list, netip.PrefixFrom(a, a.BitLen()))
 	}
 	return list, nil
+}
+
+// checkErrorType refuses what error pages are not written in.
+func checkErrorType(t string) error {
+	switch t {
+	case "text/plain", "text/html", "application/json", "application/xml":
+		return nil
+	}
+	return fmt.Errorf("--error-default-type %q: expected text/plain, text/html, application/json or application/xml", t)
 }
 
 // parseServers reads "10.0.0.53, [fd00::53]:5353"; the port is 53 when none is said.

@@ -30,9 +30,9 @@ func (e *exchange) deny(status int, message string) {
 }
 
 // page answers as nginx's error page does: without Accept it looks at the request's own
-// type, else it is plain text.
+// type, else it is what Options.ErrorType says.
 func (e *exchange) page(status int) {
-	form := formPlain
+	form := negotiate(e.eng.opt.ErrorType)
 	h := &e.x.Request.Header
 	if v, ok := h.Lookup("Accept"); ok {
 		form = negotiate(v)
@@ -54,7 +54,7 @@ func (e *exchange) plainPage(status int) {
 	case 405:
 		e.page(status)
 	default:
-		e.negotiated(status, "", formPlain)
+		e.negotiated(status, "", negotiate(e.eng.opt.ErrorType))
 	}
 }
 

@@ -45,6 +45,7 @@ func (e *exchange) collect(c *graph.Chain) {
 func (e *exchange) respond() {
 	x := &e.x
 	mergeEarly(&x.Response.Header, &x.Early)
+	e.debug(&x.Response.Header)
 	e.keepCookie(&x.Response.Header)
 	status := x.Response.Status
 	for _, in := range e.picked {

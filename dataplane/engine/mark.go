@@ -13,18 +13,20 @@ func (e *exchange) mark() {
 	x, id := &e.x, e.eng.opt.Identity
 	h := &x.Response.Header
 	if e.proxied {
-		if id.Latency {
-			heard, sent := x.Times.FirstByte, x.Times.Proxied
-			if heard.IsZero() {
-				heard = e.now
-			}
-			if sent.IsZero() { // an answer that was kept
-				sent = heard
-			}
+		heard, sent := x.Times.FirstByte, x.Times.Proxied
+		if heard.IsZero() {
+			heard = e.now
+		}
+		if sent.IsZero() { // an answer that was kept
+			sent = heard
+		}
+		if id.UpstreamLatency {
 			h.Set("X-Kong-Upstream-Latency", e.millis(heard.Sub(sent)))
+		}
+		if id.ProxyLatency {
 			h.Set("X-Kong-Proxy-Latency", e.millis(sent.Sub(x.Times.Start)))
 		}
-		if id.Via != "" {
+		if id.ViaResponse && id.Via != "" {
 			e.markVia(h)
 		}
 		if id.Server != "" {
@@ -37,7 +39,7 @@ func (e *exchange) mark() {
 			h.Set("X-Kong-Upstream-Status", s[strings.LastIndexByte(s, ' ')+1:])
 		}
 	} else {
-		if id.Latency {
+		if id.ResponseLatency {
 			h.Set("X-Kong-Response-Latency", e.millis(e.now.Sub(x.Times.Start)))
 		}
 		if id.Server != "" {
@@ -46,6 +48,26 @@ func (e *exchange) mark() {
 	}
 	if id.RequestID {
 		h.Set("X-Kong-Request-Id", x.ID)
+	}
+}
+
+// debug tells which route and service a request met, when it asks and may know.
+func (e *exchange) debug(h *plugin.Header) {
+	x := &e.x
+	if !e.eng.opt.DebugHeader || x.Route == nil || x.Request.Header.Count("Kong-Debug") == 0 {
+		return
+	}
+	setNamed(h, "Kong-Route-Id", x.Route.ID)
+	setNamed(h, "Kong-Route-Name", x.Route.Name)
+	if x.Service != nil {
+		setNamed(h, "Kong-Service-Id", x.Service.ID)
+		setNamed(h, "Kong-Service-Name", x.Service.Name)
+	}
+}
+
+func setNamed(h *plugin.Header, name, value string) {
+	if value != "" {
+		h.Set(name, value)
 	}
 }
 

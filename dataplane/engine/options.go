@@ -30,29 +30,16 @@ type Options struct {
 	// logged; nil: nobody does. It must not keep the exchange.
 	Refused func(*plugin.Exchange)
 
+	// ErrorType is the media type of an error page for a client that says nothing of what it
+	// takes; "": text/plain.
+	ErrorType string
+	// DebugHeader tells a request that has Kong-Debug which route and service it met.
+	DebugHeader bool
+
 	Identity *Identity         // nil: KongIdentity
 	Network  *upstream.Network // nil: the system's
 	Logger   *slog.Logger      // nil: the default one
 	Now      func() time.Time  // nil: the system's clock
-}
-
-// Identity is which of its marks the gate leaves on messages.
-type Identity struct {
-	Server            string // token in Server; "": no such line
-	Via               string // name in Via; "": no such line
-	Host              string // stands for a host where an HTTP/1.0 request has none
-	Latency           bool   // X-Kong-*-Latency
-	UpstreamStatus    bool   // X-Kong-Upstream-Status
-	RequestID         bool   // X-Kong-Request-Id to clients
-	RequestIDUpstream bool   // X-Kong-Request-Id to upstreams
-}
-
-// KongIdentity is what clients of Kong 3.9.1 see by default.
-func KongIdentity() *Identity {
-	return &Identity{
-		Server: "kong/3.9.1", Via: "kong/3.9.1", Host: "kong",
-		Latency: true, RequestID: true, RequestIDUpstream: true,
-	}
 }
 
 func (o Options) withDefaults() Options {
@@ -60,6 +47,7 @@ func (o Options) withDefaults() Options {
 	o.BodyTimeout = orElse(o.BodyTimeout, 60*time.Second)
 	o.IdleTimeout = orElse(o.IdleTimeout, 75*time.Second)
 	o.MaxHeaderBytes = orElse(o.MaxHeaderBytes, 64<<10)
+	o.ErrorType = orElse(o.ErrorType, "text/plain")
 	o.RealIPHeader = orElse(o.RealIPHeader, "X-Real-IP")
 	if o.Identity == nil {
 		o.Identity = KongIdentity()
