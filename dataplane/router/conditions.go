@@ -15,7 +15,7 @@ func (c *cand[T]) ok(q *Request) bool {
 }
 
 func (t *tests) ok(q *Request) bool {
-	if t.stream != q.Stream || t.protocols != anyProtocol && (t.protocols == secureOnly) != q.TLS {
+	if (t.rare || q.Stream) && !t.rareOK(q) {
 		return false
 	}
 	if t.condition != nil {
@@ -33,7 +33,15 @@ func (t *tests) ok(q *Request) bool {
 			return false
 		}
 	}
-	return matchNets(t.sources, q.Source.Addr(), q.Source.Port()) && matchNets(t.destinations, q.Destination, q.Port)
+	return true
+}
+
+// rareOK tests what most routes of HTTP do not ask for.
+func (t *tests) rareOK(q *Request) bool {
+	return t.stream == q.Stream &&
+		(t.protocols == anyProtocol || (t.protocols == secureOnly) == q.TLS) &&
+		matchNets(t.sources, q.Source.Addr(), q.Source.Port()) &&
+		matchNets(t.destinations, q.Destination, q.Port)
 }
 
 func contains(list []string, s string) bool {
@@ -116,6 +124,7 @@ type tests struct {
 	destinations []Net
 	protocols    protocol
 	stream       bool
+	rare         bool       // one of these four says something
 	condition    *condition // of an expression; then nothing but protocols and stream is used
 }
 
@@ -153,6 +162,7 @@ func compileTests(r *Route) (*tests, error) {
 		methods: r.Methods, sources: r.Sources, destinations: r.Destinations,
 		stream: !answersHTTP(r.Protocols), protocols: protocolTest(r.Protocols, r.Strict),
 	}
+	t.rare = t.stream || t.protocols != anyProtocol || len(r.Sources)+len(r.Destinations) > 0
 	for name, values := range r.Headers {
 		h := headerTest{name: foldName(name)}
 		for _, v := range values {

@@ -21,7 +21,7 @@ func (c *compiled[T]) compileExpression(r *Route, value T) error {
 	if err != nil {
 		return &RouteError{r.ID, "expression", r.Expression, err}
 	}
-	t := &tests{condition: compileCondition(e), stream: stream, protocols: protocolTest(r.Protocols, true)}
+	t := &tests{condition: compileCondition(e), stream: stream, rare: true, protocols: protocolTest(r.Protocols, true)}
 	p := part[T]{
 		prio:  expressionBits | r.Priority,
 		rule:  &rule[T]{rank: strings.ToLower(r.ID), tests: t, value: value},
