@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,11 +24,11 @@ import (
 // logged keeps the log entry of each session, and refuses those that it is told to.
 type logged struct {
 	entries chan string
-	refuse  bool
+	refuse  atomic.Bool
 }
 
 func (l *logged) OnRequest(*plugin.Exchange) plugin.Verdict {
-	if l.refuse {
+	if l.refuse.Load() {
 		return plugin.Deny(403, "no")
 	}
 	return plugin.Verdict{}
@@ -133,7 +134,7 @@ func TestSessionsThatEndAtOnce(t *testing.T) {
 				more = append(more, c.change)
 			}
 			g, log := streamGate(t, echoing(t, nil), false, more...)
-			log.refuse = c.refuse
+			log.refuse.Store(c.refuse)
 			conn, r := g.dial()
 			if b, err := io.ReadAll(r); len(b) > 0 {
 				t.Errorf("the client heard %q (%v)", b, err)

@@ -29,15 +29,8 @@ type nameServer struct {
 func startNameServer(t *testing.T, lines ...string) *nameServer {
 	t.Helper()
 	s := &nameServer{lines: lines}
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.addr = udp.LocalAddr().String()
-	tcp, err := net.Listen("tcp", s.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	udp, tcp := listenBoth(t)
+	s.addr = tcp.Addr().String()
 	var wg sync.WaitGroup
 	t.Cleanup(func() { udp.Close(); tcp.Close(); wg.Wait() })
 	wg.Go(func() {
@@ -69,6 +62,24 @@ func startNameServer(t *testing.T, lines ...string) *nameServer {
 		}
 	})
 	return s
+}
+
+// listenBoth finds a port that is free for both: a free one of UDP may be taken by TCP.
+func listenBoth(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for range 20 {
+		tcp, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		udp, err := net.ListenPacket("udp", tcp.Addr().String())
+		if err == nil {
+			return udp, tcp
+		}
+		tcp.Close()
+	}
+	t.Fatal("no port is free for UDP and TCP")
+	return nil, nil
 }
 
 func (s *nameServer) answer(t *testing.T, raw []byte, over string) []byte {
