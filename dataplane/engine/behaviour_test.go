@@ -481,3 +481,33 @@ func TestBodyLimit(t *testing.T) {
 		}
 	}
 }
+
+// TestStrayAnswersReachNobody has an upstream say more than it was asked: what comes after an
+// answer must not become the answer to another request.
+func TestStrayAnswersReachNobody(t *testing.T) {
+	t.Parallel()
+	u := &rawUpstream{}
+	serveTCP(t, u, func(c net.Conn) {
+		r := bufio.NewReader(c)
+		for {
+			if _, _, err := readRequest(r); err != nil {
+				return
+			}
+			if _, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmine"); err != nil {
+				return
+			}
+			// In a packet of its own, once the answer was relayed.
+			time.Sleep(2 * time.Millisecond)
+			if _, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen"); err != nil {
+				return
+			}
+		}
+	})
+	g := startGate(t, u.addr)
+	for range 20 {
+		if body := bodyOf(g.send(getOK + "\r\n")); body != "mine" {
+			t.Fatalf("a client got %q", body)
+		}
+		time.Sleep(5 * time.Millisecond) // for the stray answer to arrive
+	}
+}

@@ -69,13 +69,9 @@ func (e *exchange) attempt(peer *upstream.Peer) result {
 	e.x.Upstream.Tries = append(e.x.Upstream.Tries, plugin.Try{Addr: peer.Addr, Start: start})
 	e.proxied = true
 	peer.Begin()
-	fresh := upstream.Kept
-	if !e.repeatable() {
-		fresh = upstream.Checked
-	}
-	r := e.connectAndAsk(peer, fresh, start)
+	r := e.connectAndAsk(peer, false, start)
 	if r.err != nil && e.reply.stale(r.err) && e.repeatable() && !e.watch.lost() {
-		r = e.connectAndAsk(peer, upstream.Dialled, start)
+		r = e.connectAndAsk(peer, true, start)
 	}
 	t := e.lastTry()
 	now := e.now // that of the last read, where there is an answer
@@ -126,7 +122,7 @@ func (r *reply) stale(err error) bool {
 	return r.reused && !r.heard && !upstream.IsTimeout(err)
 }
 
-func (e *exchange) connectAndAsk(peer *upstream.Peer, fresh upstream.Fresh, start time.Time) result {
+func (e *exchange) connectAndAsk(peer *upstream.Peer, fresh bool, start time.Time) result {
 	u := e.endpoint.Upstream
 	host := e.hostFor(peer)
 	name, _ := splitHost(host)

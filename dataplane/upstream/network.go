@@ -90,30 +90,20 @@ func (n *Network) pool(k poolKey) *pool {
 	return p
 }
 
-// Fresh says which connections a try may use.
-type Fresh uint8
-
-// Which connections a try may use.
-const (
-	// Kept takes an idle connection unseen: the caller can try again when it is stale.
-	Kept Fresh = iota
-	// Checked takes an idle connection of which the peer has not closed its end.
-	Checked
-	// Dialled makes a new connection.
-	Dialled
-)
-
-// Connect returns a connection to peer, from the pool or new. sni is the name for TLS. ctx is
-// only called for a new connection. The caller owns the connection and ends with Release or
-// Close.
-func (u *Upstream) Connect(ctx func() context.Context, n *Network, peer *Peer, sni string, fresh Fresh, now time.Time) (*Conn, error) {
+// Connect returns a connection to peer, from the pool or, if fresh says so, new. sni is the name
+// for TLS. ctx is only called for a new connection. The caller owns the connection and ends with
+// Release or Close.
+//
+// A kept connection on which the peer closed its end, or said anything since its last answer, is
+// not used: what it said would be taken for the answer to another client's request.
+func (u *Upstream) Connect(ctx func() context.Context, n *Network, peer *Peer, sni string, fresh bool, now time.Time) (*Conn, error) {
 	p := u.poolOf(n, peer.Addr, sni)
-	for fresh != Dialled {
+	for !fresh {
 		c := p.take(now)
 		if c == nil {
 			break
 		}
-		if fresh == Checked && !c.Alive() {
+		if !c.Alive() {
 			c.Close()
 			continue
 		}

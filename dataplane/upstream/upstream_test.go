@@ -406,7 +406,7 @@ func TestPoolBounds(t *testing.T) {
 	u := New(&Spec{Protocol: "http", Host: ap.Addr().String(), Port: int(ap.Port()), ConnectTimeout: time.Second}, nil)
 	n := NewNetwork(NetworkOptions{})
 	peer := Peer{Addr: ap}
-	connect := func(fresh Fresh, now time.Time) *Conn {
+	connect := func(fresh bool, now time.Time) *Conn {
 		t.Helper()
 		c, err := u.Connect(t.Context, n, &peer, "", fresh, now)
 		if err != nil {
@@ -414,28 +414,28 @@ func TestPoolBounds(t *testing.T) {
 		}
 		return c
 	}
-	a := connect(Kept, epoch)
+	a := connect(false, epoch)
 	if a.Reused {
 		t.Error("the first connection is reused")
 	}
 	a.Release(epoch)
-	if b := connect(Kept, epoch.Add(idleTimeout-1)); b != a || !b.Reused {
+	if b := connect(false, epoch.Add(idleTimeout-1)); b != a || !b.Reused {
 		t.Error("a young connection is not reused")
 	}
 	a.Release(epoch)
-	if b := connect(Kept, epoch.Add(idleTimeout)); b == a {
+	if b := connect(false, epoch.Add(idleTimeout)); b == a {
 		t.Error("an old connection is reused")
 	} else {
 		b.uses = maxUses - 1
 		b.Release(epoch)
-		if c := connect(Kept, epoch); c == b {
+		if c := connect(false, epoch); c == b {
 			t.Error("a worn connection is reused")
 		} else {
 			c.Release(epoch)
 		}
 	}
 	// The peer closes: a checked connection is not the dead one.
-	c := connect(Kept, epoch)
+	c := connect(false, epoch)
 	for range 3 {
 		s, err := l.Accept()
 		if err != nil {
@@ -449,7 +449,7 @@ func TestPoolBounds(t *testing.T) {
 		}
 	}
 	c.Release(epoch)
-	if d := connect(Checked, epoch); d == c || d.Reused {
+	if d := connect(false, epoch); d == c || d.Reused {
 		t.Error("a dead connection is reused")
 	} else {
 		d.Release(epoch)
@@ -458,7 +458,7 @@ func TestPoolBounds(t *testing.T) {
 	if len(n.pools) != 0 {
 		t.Errorf("%d pools after a sweep", len(n.pools))
 	}
-	if e := connect(Kept, epoch); e.Reused {
+	if e := connect(false, epoch); e.Reused {
 		t.Error("a swept connection is reused")
 	}
 }
