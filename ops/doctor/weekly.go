@@ -214,19 +214,33 @@ func botDetectionWorks(ctx context.Context, p *patient) result {
 	})
 }
 
+// configured are the enabled configurations of a plugin; without any the check that asks is skipped.
+func (p *patient) configured(ctx context.Context, plugin string) ([]ops.Entity, *result) {
+	plugins, bad := p.list(ctx, "plugins")
+	if bad != nil {
+		return nil, bad
+	}
+	var all []ops.Entity
+	for _, pl := range plugins {
+		if pl.Text("name") == plugin && pl["enabled"] != false {
+			all = append(all, pl)
+		}
+	}
+	if len(all) == 0 {
+		none := skip("%s is not configured", plugin)
+		return nil, &none
+	}
+	return all, nil
+}
+
 // ipRanges cannot come from another address; it looks whether the ranges exclude
 // anything.
 func ipRanges(ctx context.Context, p *patient) result {
-	plugins, bad := p.list(ctx, "plugins")
+	all, bad := p.configured(ctx, "ip-restriction")
 	if bad != nil {
 		return *bad
 	}
-	n := 0
-	for _, pl := range plugins {
-		if pl.Text("name") != "ip-restriction" || pl["enabled"] == false {
-			continue
-		}
-		n++
+	for _, pl := range all {
 		allow, _ := pl.Member("config")["allow"].([]any)
 		for _, a := range allow {
 			if a == "0.0.0.0/0" || a == "::/0" {
@@ -234,54 +248,39 @@ func ipRanges(ctx context.Context, p *patient) result {
 			}
 		}
 	}
-	if n == 0 {
-		return skip("ip-restriction is not configured")
-	}
-	return well("ip-restriction excludes something in %d places", n)
+	return well("ip-restriction excludes something in %d places", len(all))
 }
 
 // sizeLimits looks whether what is allowed is a limit at all.
 func sizeLimits(ctx context.Context, p *patient) result {
-	plugins, bad := p.list(ctx, "plugins")
+	all, bad := p.configured(ctx, "request-size-limiting")
 	if bad != nil {
 		return *bad
 	}
-	n := 0
-	for _, pl := range plugins {
-		if pl.Text("name") != "request-size-limiting" || pl["enabled"] == false {
-			continue
-		}
-		n++
+	for _, pl := range all {
 		size, _ := pl.Member("config")["allowed_payload_size"].(float64)
 		if unit := pl.Member("config").Text("size_unit"); size > 1024 && unit != "kilobytes" && unit != "bytes" {
 			return ill(ops.Warning, "10 MB is the guide's limit", "request-size-limiting %s allows %v %s", pl.Text("id"), size, unit)
 		}
 	}
-	if n == 0 {
-		return skip("request-size-limiting is not configured")
-	}
-	return well("bodies are limited in %d places", n)
+	return well("bodies are limited in %d places", len(all))
 }
 
 // rateLimits looks for limits, and for those that turn an outage of Redis into one of the gateway.
 func rateLimits(ctx context.Context, p *patient) result {
-	plugins, bad := p.list(ctx, "plugins")
+	all, bad := p.configured(ctx, "rate-limiting")
 	if bad != nil {
+		if bad.skip && p.failed["plugins"] == nil {
+			return ill(ops.Warning, "add rate-limiting where clients come from outside", "nothing is rate-limited")
+		}
 		return *bad
 	}
-	n := 0
-	for _, pl := range plugins {
-		if pl.Text("name") == "rate-limiting" && pl["enabled"] != false {
-			if c := pl.Member("config"); c["fault_tolerant"] == false && c.Text("policy") == "redis" {
-				return ill(ops.Warning, "set fault_tolerant, or an outage mode that admits a share", "rate-limiting %s answers 500 while Redis is away", pl.Text("id"))
-			}
-			n++
+	for _, pl := range all {
+		if c := pl.Member("config"); c["fault_tolerant"] == false && c.Text("policy") == "redis" {
+			return ill(ops.Warning, "set fault_tolerant, or an outage mode that admits a share", "rate-limiting %s answers 500 while Redis is away", pl.Text("id"))
 		}
 	}
-	if n == 0 {
-		return ill(ops.Warning, "add rate-limiting where clients come from outside", "nothing is rate-limited")
-	}
-	return well("rates are limited in %d places", n)
+	return well("rates are limited in %d places", len(all))
 }
 
 // actsOn reports whether one of the plugins named acts on a route.
