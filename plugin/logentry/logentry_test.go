@@ -199,7 +199,11 @@ func TestTextIsEscapedWhereverItStands(t *testing.T) {
 			}
 		}
 	}
-	if b := appendString(nil, "\x7f\x1f"); string(b) != `"\u007f\u001f"` {
+	// JSON would bear a DEL as it is.
+	if b := appendString(nil, "       \x7f"); string(b) != `"       \u007f"` {
+		t.Errorf("a DEL is written as %s", b)
+	}
+	if b := appendString(nil, "\x7f\x1f       \x7f"); string(b) != `"\u007f\u001f       \u007f"` {
 		t.Errorf("control bytes are written as %s", b)
 	}
 }
