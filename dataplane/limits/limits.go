@@ -43,7 +43,7 @@ type Options struct {
 	Logger   *slog.Logger     // nil: slog.Default
 	MaxKeys  int              // counters in this process; 0: two million
 	// Patience is how long requests wait for a shared store before they are decided without;
-	// 0: 20 ms, more when its answers take long.
+	// 0: 100 ms, more when its answers take long.
 	Patience time.Duration
 }
 

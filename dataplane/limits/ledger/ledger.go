@@ -27,7 +27,7 @@ const (
 	defaultMaxKeys = 1 << 20
 	// defaultPatience is how long requests wait for an answer before they are decided
 	// without. It grows with the time that answers take.
-	defaultPatience = 20 * time.Millisecond
+	defaultPatience = 100 * time.Millisecond
 	// defaultTimeout is when a connection is given up; Kong's.
 	defaultTimeout = 2 * time.Second
 	sweepEvery     = 10 * time.Second
@@ -44,7 +44,7 @@ type Options struct {
 	Wall     func() time.Time // nil: time.Now
 	Log      *slog.Logger     // nil: slog.Default
 	MaxKeys  int              // 0: a million
-	Patience time.Duration    // 0: 20 ms
+	Patience time.Duration    // 0: 100 ms
 	Timeout  time.Duration    // 0: 2 s
 }
 
