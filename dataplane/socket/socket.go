@@ -44,8 +44,13 @@ func Wrap(c net.Conn) net.Conn {
 			return p
 		}
 	}
+	return announce(t)
+}
+
+func announce(t *net.TCPConn) *announced {
 	s := &announced{TCPConn: t}
 	s.init(t)
+	s.peek.init()
 	return s
 }
 
@@ -58,11 +63,10 @@ var own = os.Getenv("SEKI_POLLER") == "own"
 type announced struct {
 	*net.TCPConn
 	raw
+	peek peek
 }
 
 func (c *announced) HungUp() bool { return hungUp(c.TCPConn) }
-
-func (c *announced) Readable() bool { return readable(c.TCPConn) }
 
 // fault puts an error in the words of the net package.
 func fault(c net.Conn, op string, err error) error {

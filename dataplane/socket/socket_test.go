@@ -14,11 +14,7 @@ import (
 
 // kinds are the ways to wrap a connection.
 var kinds = map[string]func(*net.TCPConn) Conn{
-	"announced": func(c *net.TCPConn) Conn {
-		s := &announced{TCPConn: c}
-		s.init(c)
-		return s
-	},
+	"announced": func(c *net.TCPConn) Conn { return announce(c) },
 	"polled": func(c *net.TCPConn) Conn { s, _ := poll(c).(Conn); return s },
 }
 
