@@ -15,7 +15,7 @@ import (
 // kinds are the ways to wrap a connection.
 var kinds = map[string]func(*net.TCPConn) Conn{
 	"announced": func(c *net.TCPConn) Conn { return announce(c) },
-	"polled": func(c *net.TCPConn) Conn { s, _ := poll(c).(Conn); return s },
+	"polled":    func(c *net.TCPConn) Conn { s, _ := poll(c).(Conn); return s },
 }
 
 // each runs a test with both ends of a connection over loopback, the first one wrapped.
