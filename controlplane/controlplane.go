@@ -107,6 +107,7 @@ func New(o Options) *ControlPlane {
 	}
 	c.cache = xds.New(xds.Options{Observer: observer, Now: o.Now, Canary: canaryTime})
 	rules := &snapshot.Rules{Live: live(o.Schema)}
+	rules.Require(o.Schema.RouterFlavor)
 	if len(o.Pepper) > 0 {
 		rules.HashKeys(o.Pepper)
 	}

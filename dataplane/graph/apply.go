@@ -111,6 +111,7 @@ var kinds = map[string]kind{
 	"jwt_secrets":           {takeCredential, putCredential},
 	"hmacauth_credentials":  {takeCredential, putCredential},
 	feedv1.KeyHashKind:      {takeKeyHash, putKeyHash},
+	feedv1.SettingsKind:     {ignore, putSettings},
 
 	// Nothing here uses these yet; a snapshot may hold them.
 	"keys":     {ignore, ignore},

@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -8,6 +9,7 @@ import (
 	"github.com/sekifuda/sekifuda/dataplane/router"
 	"github.com/sekifuda/sekifuda/model"
 	entityv1 "github.com/sekifuda/sekifuda/proto/sekifuda/entity/v1"
+	feedv1 "github.com/sekifuda/sekifuda/proto/sekifuda/feed/v1"
 )
 
 // TestFlavors: an expression is served under its own flavor and left out under the other,
@@ -32,6 +34,27 @@ func TestFlavors(t *testing.T) {
 	_, err := c.Apply(nil, []Change{bad}, 1)
 	if r, ok := err.(*Refusal); !ok || r.Violations[0].Field != "expression" {
 		t.Errorf("a bad expression: %v", err)
+	}
+}
+
+// TestFlavorsMustAgree: a node that was started for other routes than the desk's refuses, and says
+// what to do.
+func TestFlavorsMustAgree(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		desk, node string
+		refused    bool
+	}{
+		{"", "", false}, {"", model.TraditionalCompatible, false}, {model.TraditionalCompatible, "", false},
+		{model.Expressions, model.Expressions, false}, {model.Expressions, "", true}, {"", model.Expressions, true},
+	} {
+		c := compiler(t)
+		c.RouterFlavor = tt.node
+		_, err := c.Apply(nil, []Change{put(feedv1.SettingsKind, feedv1.SettingsID, &feedv1.Settings{RouterFlavor: tt.desk})}, 1)
+		r, refused := err.(*Refusal)
+		if refused != tt.refused || refused && (r.Violations[0].Object != "settings/gateway" || !strings.Contains(r.Violations[0].Reason, "--router-flavor")) {
+			t.Errorf("desk %q, node %q: %v", tt.desk, tt.node, err)
+		}
 	}
 }
 
