@@ -63,6 +63,7 @@ func (l *loader) compile(r *record, o *optionsv1.Check) (*check, error) {
 		return c, err
 	case *optionsv1.Check_Distinct:
 		c, paths, err := listCheck(r, k.Distinct)
+		c.lenient = true
 		c.run = distinct(paths, "values of these fields must be distinct: "+told(k.Distinct))
 		return c, err
 	case *optionsv1.Check_Conditional:
@@ -149,7 +150,7 @@ func (l *loader) conditional(r *record, o *optionsv1.Conditional) (*check, error
 	if msg == "" {
 		msg = "failed conditional validation given value of field '" + o.IfField + "'"
 	}
-	c := &check{paths: [][]string{ifPath, thenPath}, asked: []*Field{ifField, thenField}}
+	c := &check{paths: [][]string{ifPath, thenPath}, lenient: true, asked: []*Field{ifField, thenField}}
 	c.run = func(b Body, errs fault.Tree) string {
 		v := lookup(b, ifPath)
 		if v == nil {
@@ -204,7 +205,7 @@ func (l *loader) conditionalOneOf(r *record, o *optionsv1.ConditionalAtLeastOneO
 	then := oneOf(o.ThenAtLeastOneOf, o.ThenErr)
 	other := oneOf(o.ElseThenAtLeastOneOf, o.ElseThenErr)
 	ifPath := split(o.IfField)
-	c := &check{oneOf: o, paths: append([][]string{ifPath}, splitAll(o.ThenAtLeastOneOf)...), asked: []*Field{ifField, elseField}}
+	c := &check{oneOf: o, paths: append([][]string{ifPath}, splitAll(o.ThenAtLeastOneOf)...), lenient: true, asked: []*Field{ifField, elseField}}
 	c.run = func(b Body, errs fault.Tree) string {
 		v := lookup(b, ifPath)
 		if v == nil {

@@ -138,7 +138,8 @@ func checkHeaderName(s string) string {
 func checkToken(s string) string {
 	for i := range len(s) {
 		if c := s[i]; c <= 0x20 || c >= 0x7f || strings.ContainsRune(`()<>@,;:\"/[]?={}`, rune(c)) {
-			return "bad cookie name '" + s + "', allowed characters are A-Z, a-z, 0-9, '_', and '-'"
+			return "contains one or more invalid characters. ASCII control characters (0-31;127), space, tab and the " +
+				`characters ()<>@,;:\"/?={}[] are not allowed.`
 		}
 	}
 	return ""

@@ -20,7 +20,7 @@ func (t *Table) render(m proto.Message, now time.Time, ours bool) Body {
 	if t.TTL {
 		b["ttl"] = nil
 		if at := t.expiry(m); at != 0 {
-			b["ttl"] = float64(max(at-now.Unix(), 0))
+			b["ttl"] = float64(max(time.Unix(at, 0).Sub(now)/time.Second, 0)) // whole seconds that are left
 		}
 	}
 	return b

@@ -73,14 +73,18 @@ func New(tables []*Table, plugins []*Plugin, configs map[string][]*Plugin) (*Sch
 			return nil, fmt.Errorf("join schema: %w", err)
 		}
 	}
-	return s, s.checkRefs()
+	return s, s.joinRefs()
 }
 
-// checkRefs finds references to kinds that are not there, a bug of the build.
-func (s *Schema) checkRefs() error {
+// joinRefs ties references to their tables. One to a kind that is not there is a bug of the
+// build.
+func (s *Schema) joinRefs() error {
 	for _, t := range s.tables {
 		for _, f := range t.Fields {
-			if f.Type == Foreign && s.byKind[f.Refers] == nil {
+			if f.Type != Foreign {
+				continue
+			}
+			if f.refers = s.byKind[f.Refers]; f.refers == nil {
 				return fmt.Errorf("join schema: %s.%s refers to unknown kind %q", t.Kind, f.Name, f.Refers)
 			}
 		}

@@ -44,6 +44,7 @@ type Field struct {
 	said   said
 	rule   rule
 	record *record
+	refers *Table // the table of Refers; nil until the schema is joined
 }
 
 // said is what /schemas repeats and nothing else asks for.

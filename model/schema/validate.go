@@ -103,7 +103,7 @@ func (f *Field) validateType(v any) (any, any) {
 	case Map:
 		return f.validateMap(v)
 	case Foreign:
-		return validateForeign(v)
+		return f.validateForeign(v)
 	}
 	return f.validateRecord(v)
 }
@@ -274,19 +274,48 @@ func (f *Field) validateMap(v any) (any, any) {
 	return m, nil
 }
 
-// validateForeign keeps only the id. What is no record lacks it.
-func validateForeign(v any) (any, any) {
+// validateForeign keeps only the id. What is no record lacks it. Where the id is no good, the
+// other members are looked at, and what is wrong with them is said instead, as Kong 3.9.1 does.
+func (f *Field) validateForeign(v any) (any, any) {
 	m, _ := v.(Body)
-	switch id := m["id"].(type) {
-	case nil:
-		return nil, fault.Tree{"id": msgNoID}
-	case string:
-		if !isUUID(id) {
-			return nil, fault.Tree{"id": msgUUID}
-		}
-		return Body{"id": lower(id)}, nil
+	id, bad := foreignID(m["id"])
+	if bad == "" {
+		return Body{"id": id}, nil
 	}
-	return nil, fault.Tree{"id": "expected a string"}
+	if f.refers != nil {
+		if errs := f.refers.base.validateGiven(m); len(errs) > 0 {
+			return nil, errs
+		}
+	}
+	return nil, fault.Tree{"id": bad}
+}
+
+// foreignID is an id in its stored form, or what is wrong with it.
+func foreignID(v any) (id, bad string) {
+	switch v := v.(type) {
+	case nil:
+		return "", msgNoID
+	case string:
+		if !isUUID(v) {
+			return "", msgUUID
+		}
+		return lower(v), ""
+	}
+	return "", "expected a string"
+}
+
+// validateGiven checks the members that b has, and misses none.
+func (r *record) validateGiven(b Body) fault.Tree {
+	errs := fault.Tree{}
+	for k, v := range b {
+		f := r.byName[k]
+		if f == nil || f.Internal {
+			errs[k] = msgUnknown
+		} else if _, bad := f.validate(clone(v)); bad != nil {
+			errs[k] = bad
+		}
+	}
+	return errs
 }
 
 func (f *Field) validateRecord(v any) (any, any) {
