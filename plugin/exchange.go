@@ -176,6 +176,7 @@ type Times struct {
 
 // Captures holds the groups of the regex by which a path matched.
 type Captures struct {
+	Whole   string   // the part of the path that matched
 	Names   []string // "" for a group without a name
 	Values  []string // group n at n-1
 	Missing uint64   // bit n-1: group n took no part in the match
@@ -191,8 +192,12 @@ func (c Captures) Lookup(name string) (string, bool) {
 	return "", false
 }
 
-// Group returns group n, from 1 on, if it took part in the match.
+// Group returns group n, if it took part in the match. Group 0 is all that matched; there is
+// none without other groups.
 func (c Captures) Group(n int) (string, bool) {
+	if n == 0 && len(c.Values) > 0 {
+		return c.Whole, true
+	}
 	if n < 1 || n > len(c.Values) || c.Missing&(1<<(n-1)) != 0 {
 		return "", false
 	}

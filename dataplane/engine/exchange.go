@@ -281,7 +281,7 @@ func (e *exchange) route() bool {
 	end := m.Value
 	e.endpoint = end
 	x.Route, x.Service = end.Route, end.Service
-	x.Captures = plugin.Captures{Names: m.CaptureNames, Values: m.CaptureValues, Missing: m.CaptureMissing}
+	x.Captures = plugin.Captures{Whole: m.Prefix, Names: m.CaptureNames, Values: m.CaptureValues, Missing: m.CaptureMissing}
 	if end.Upstream != nil {
 		x.Upstream.Scheme = end.Upstream.Spec.Protocol
 	}

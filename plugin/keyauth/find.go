@@ -1,6 +1,7 @@
 package keyauth
 
 import (
+	"net/url"
 	"strings"
 
 	"github.com/sekifuda/sekifuda/plugin"
@@ -130,12 +131,7 @@ func (f *filter) remove(x *plugin.Exchange, n name, body payload.Editor) {
 	if n.dashed != "" {
 		x.Request.Header.Del(n.dashed)
 	}
-	if strings.Contains(x.Upstream.Query, n.given) || strings.Contains(x.Upstream.Query, "%") {
-		query := payload.ParseArgs(x.Upstream.Query)
-		if query.Remove(n.given); query.Changed() {
-			x.Upstream.Query = string(query.Bytes())
-		}
-	}
+	x.Upstream.Query = withoutArgument(x.Upstream.Query, n.given)
 	if !f.inBody {
 		return
 	}
@@ -145,4 +141,53 @@ func (f *filter) remove(x *plugin.Exchange, n name, body payload.Editor) {
 	if body.Remove(n.given); body.Changed() {
 		x.SetBody(body.Bytes())
 	}
+}
+
+// withoutArgument takes an argument out of a query. The others are written anew, as a form's
+// values are: so does Kong 3.9.1, whether the argument was there or not.
+func withoutArgument(query, name string) string {
+	if plain(query) {
+		if _, got := inQuery(query, name); got == none {
+			return query
+		}
+	}
+	var b strings.Builder
+	for a := range plugin.Arguments(query) {
+		if a.Name == name {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte('&')
+		}
+		b.WriteString(formEscape(a.Name))
+		b.WriteByte('=')
+		b.WriteString(formEscape(a.Value))
+	}
+	return b.String()
+}
+
+// formSpelling turns net/url's spelling into that of the URL standard, which spares "*" and
+// not "~".
+var formSpelling = strings.NewReplacer("~", "%7E", "%2A", "*")
+
+func formEscape(s string) string { return formSpelling.Replace(url.QueryEscape(s)) }
+
+// plain tells whether a query would be written anew as it stands, so that most are not.
+func plain(query string) bool {
+	equals := 0
+	for i := range len(query) {
+		switch c := query[i]; {
+		case c == '&':
+			if equals != 1 {
+				return false
+			}
+			equals = 0
+		case c == '=':
+			equals++
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '*', c == '-', c == '.', c == '_':
+		default:
+			return false
+		}
+	}
+	return equals == 1 || query == ""
 }

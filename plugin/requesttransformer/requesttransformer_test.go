@@ -259,10 +259,15 @@ func bodyIs(want string) func(*plugin.Exchange) (string, string) {
 func TestCaptures(t *testing.T) {
 	t.Parallel()
 	x := plugintest.Request{}.Exchange()
-	x.Captures = plugin.Captures{Names: []string{"user", "", "opt"}, Values: []string{"u1", "v2", ""}, Missing: 1 << 2}
-	build(t, `{"replace":{"uri":"/$(uri_captures.user)/$(uri_captures[2])/$(uri_captures['none'] or 'n')$(shared.x)/$(uri_captures.opt or 'o')$(uri_captures[3])"}}`).OnRequest(x)
-	if x.Upstream.Path != "/u1/v2/n/o" {
-		t.Errorf("path = %q, want /u1/v2/n/o", x.Upstream.Path)
+	x.Captures = plugin.Captures{Whole: "/u1/v2", Names: []string{"user", "", "opt"}, Values: []string{"u1", "v2", ""}, Missing: 1 << 2}
+	build(t, `{"replace":{"uri":"/$(uri_captures.user)/$(uri_captures[2])/$(uri_captures['none'] or 'n')$(shared.x)/$(uri_captures.opt or 'o')$(uri_captures[3])$(uri_captures[0])"}}`).OnRequest(x)
+	if x.Upstream.Path != "/u1/v2/n/o/u1/v2" {
+		t.Errorf("path = %q, want /u1/v2/n/o/u1/v2", x.Upstream.Path)
+	}
+	x.Captures = plugin.Captures{Whole: "/u1"}
+	build(t, `{"replace":{"uri":"/$(uri_captures[0] or 'none')"}}`).OnRequest(x)
+	if x.Upstream.Path != "/none" {
+		t.Errorf("path without groups = %q, want /none", x.Upstream.Path)
 	}
 }
 

@@ -148,7 +148,7 @@ func (q query) Index(key expression.Value) expression.Value {
 
 type captures struct{ x *plugin.Exchange }
 
-// Index finds a group by its number, from 1 on, or by its name. One that took no part in the
+// Index finds a group by its number, 0 for all that matched, or by its name. One that took no part in the
 // match is nil.
 func (c captures) Index(key expression.Value) expression.Value {
 	v, ok := "", false
