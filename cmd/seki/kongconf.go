@@ -97,6 +97,7 @@ var translators = map[string]func(t *translation, s kongSettings, value string) 
 	"trusted_ips":        same("trusted-ips"),
 	"real_ip_header":     same("real-ip-header"),
 	"real_ip_recursive":  onOff("real-ip-recursive"),
+	"node_id":            same("node-id"),
 	"stream_listen":      streamListeners,
 	"database":           databaseURL,
 	"nginx_http_client_max_body_size": func(t *translation, _ kongSettings, v string) error {
@@ -152,9 +153,17 @@ func same(flagName string) func(*translation, kongSettings, string) error {
 	}
 }
 
+// onOff reads Kong's booleans.
 func onOff(flagName string) func(*translation, kongSettings, string) error {
 	return func(t *translation, _ kongSettings, v string) error {
-		t.flags[flagName] = fmt.Sprint(v == "on" || v == "true")
+		switch v {
+		case "on", "true":
+			t.flags[flagName] = "true"
+		case "off", "false":
+			t.flags[flagName] = "false"
+		default:
+			return fmt.Errorf("expected on or off")
+		}
 		return nil
 	}
 }

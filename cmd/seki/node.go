@@ -17,6 +17,8 @@ type node struct {
 	gate     *dataplane.DataPlane // nil: the control plane alone
 	settings *officeSettings
 	flavor   string
+	proxies  *gateSettings // nil: the control plane alone
+	status   string        // address of the status listener
 }
 
 // Info implements adminapi.Node. To clients the embedded store is "postgres", as tools ask
@@ -26,7 +28,7 @@ func (n *node) Info() map[string]any {
 	if err != nil {
 		hostname = "localhost"
 	}
-	return map[string]any{
+	body := map[string]any{
 		"version": "3.9.1", "edition": "community", "tagline": "Welcome to kong", "lua_version": "LuaJIT 2.1.1700206165",
 		"sekifuda_version": version, "hostname": hostname, "node_id": n.id,
 		"timers": map[string]any{"running": runtime.NumGoroutine(), "pending": 0},
@@ -39,6 +41,8 @@ func (n *node) Info() map[string]any {
 			"pg_password": "******", "portal": false, "rbac": "off", "wasm": false, "log_level": n.level.Word(),
 		},
 	}
+	n.addListeners(body["configuration"].(map[string]any))
+	return body
 }
 
 // Status implements adminapi.Node.
@@ -58,18 +62,9 @@ func (n *node) Status(unit string, scale int) map[string]any {
 		},
 		"memory": map[string]any{
 			"workers_lua_vms":  []any{map[string]any{"pid": os.Getpid(), "http_allocated_gc": size(m.HeapAlloc, unit, scale)}},
-			"lua_shared_dicts": map[string]any{"kong": dict},
+			"lua_shared_dicts": map[string]any{"kong": dict, "kong_db_cache": dict},
 		},
-		"configuration_hash": n.hash(),
 	}
-}
-
-// hash is the running configuration's, in the 32 digits that Kong shows.
-func (n *node) hash() string {
-	if n.gate == nil {
-		return "00000000000000000000000000000000"
-	}
-	return n.gate.Running().Hash.String()[:32]
 }
 
 // size words bytes as Kong does: "0.02 MiB", or a plain number in bytes.

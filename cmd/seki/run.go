@@ -138,7 +138,7 @@ func runAll(ctx context.Context, c *call) error {
 		return err
 	}
 	var closeStore func()
-	if cp, closeStore, err = p.office(ctx, &office, dp, inside); err != nil {
+	if cp, closeStore, err = p.office(ctx, &office, &gate, dp, inside); err != nil {
 		return err
 	}
 	defer closeStore()
@@ -166,7 +166,7 @@ func runControlPlane(ctx context.Context, c *call) error {
 		return err
 	}
 	defer p.close()
-	cp, closeStore, err := p.office(ctx, &office, nil)
+	cp, closeStore, err := p.office(ctx, &office, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -272,18 +272,19 @@ func (p *process) gate(ctx context.Context, s *gateSettings, reachable func() bo
 	return dataplane.New(ctx, o)
 }
 
-// office makes the control plane; dp is the node in the same process, if there is one.
-func (p *process) office(ctx context.Context, s *officeSettings, dp *dataplane.DataPlane, open ...net.Listener) (*controlplane.ControlPlane, func(), error) {
+// office makes the control plane; gate and dp are the node in the same process, if there is
+// one.
+func (p *process) office(ctx context.Context, s *officeSettings, gate *gateSettings, dp *dataplane.DataPlane, open ...net.Listener) (*controlplane.ControlPlane, func(), error) {
 	o := controlplane.Options{
 		Schema: p.schema, Plugins: p.plugins, Checker: checker{p.plugins, p.schema}, Version: version, Log: p.log, Now: time.Now,
 		OpenFeeds: open, KeepRefused: s.keepRefused,
 		WindowRule: adminapi.WindowRule{Agent: s.windowAgent, Quiet: s.windowQuiet},
 	}
-	nodeID, err := p.nodeID()
+	nodeID, err := p.nodeID(gate)
 	if err != nil {
 		return nil, nil, err
 	}
-	o.Node = &node{id: nodeID, level: p.level, gate: dp, settings: s, flavor: p.routerFlavor}
+	o.Node = &node{id: nodeID, level: p.level, gate: dp, settings: s, flavor: p.routerFlavor, proxies: gate, status: p.statusListen}
 	if dp != nil {
 		o.Metrics = dp.Metrics()
 	}
@@ -328,7 +329,10 @@ func (p *process) office(ctx context.Context, s *officeSettings, dp *dataplane.D
 }
 
 // nodeID is the control plane's own id, made once and kept in the data folder.
-func (p *process) nodeID() (string, error) {
+func (p *process) nodeID(gate *gateSettings) (string, error) {
+	if gate != nil && gate.nodeID != "" {
+		return gate.nodeID, nil
+	}
 	return dataplane.KeptID(filepath.Join(p.dataDir, "controlplane-id"))
 }
 
