@@ -124,11 +124,13 @@ func (q *request) enabledPlugins() error {
 }
 
 func (q *request) entitySchema() error {
-	t := q.Config.Schema().Table(q.wild[0])
-	if t == nil {
+	if t := q.Config.Schema().Table(q.wild[0]); t != nil {
+		q.json(http.StatusOK, t.JSON())
+	} else if s := strangers()[q.wild[0]]; s != nil {
+		q.json(http.StatusOK, s)
+	} else {
 		return noEntity(q.wild[0])
 	}
-	q.json(http.StatusOK, t.JSON())
 	return nil
 }
 

@@ -27,7 +27,7 @@ func (a *API) registerTargets() {
 	t.field = t.targets.Field("upstream")
 	list := "/upstreams/{upstreams}/targets"
 	one := list + "/{targets}"
-	a.handle(list, only("GET", t.list))
+	a.handle(list, map[string]handler{"GET": t.list, "POST": t.create})
 	a.handle(list+"/all", only("GET", a.listUnder(t.upstreams, t.targets, t.field)))
 	// A target's PUT changes what exists: Kong answers 404 for an unknown one.
 	a.handle(one, only("PUT", place{t.targets, t.upstreams, t.field}.patch))
@@ -39,6 +39,20 @@ func (a *API) registerTargets() {
 		a.handle(path+"/healthy", only("PUT", t.set(true)))
 		a.handle(path+"/unhealthy", only("PUT", t.set(false)))
 	}
+}
+
+// create refuses what cannot be a target before anything else is looked at, in other words
+// than the schema has: so does Kong 3.9.1.
+func (t *targetPaths) create(q *request) error {
+	p := place{t.targets, t.upstreams, t.field}
+	return p.write(q, http.StatusCreated, func(body schema.Body, under *config.Under) (*config.Result, error) {
+		if s, ok := body["target"].(string); ok {
+			if _, ok, _ := schema.ParseAddress(s); !ok {
+				return nil, schema.Violation(fault.Tree{"target": "Invalid target; not a valid hostname or ip address"})
+			}
+		}
+		return q.Config.Create(q.r.Context(), p.table, body, under, q.origin())
+	})
 }
 
 // list answers GET /upstreams/{}/targets: unlike other lists, the newest come first, and an

@@ -94,31 +94,36 @@ type ListQuery struct {
 	Under            *Under
 }
 
-// List returns one page, and whether there are more.
+// List returns one page, and whether there are more. What has expired takes no place on it.
 func (c *Config) List(ctx context.Context, t *schema.Table, q ListQuery) ([]*Entity, bool, error) {
 	sq := store.Query{Kind: t.Kind, After: q.After, Size: q.Size + 1, AllTags: q.AllTags, AnyTags: q.AnyTags}
 	if q.Under != nil {
 		sq.Ref = &store.Ref{Field: q.Under.Field, Kind: t.Field(q.Under.Field).Refers, ID: q.Under.ID}
 	}
-	objects, err := c.store.List(ctx, sq)
-	if err != nil {
-		return nil, false, c.fault(t, nil, err)
-	}
-	more := len(objects) > q.Size
-	if more {
-		objects = objects[:q.Size]
-	}
-	list := make([]*Entity, 0, len(objects))
-	for i := range objects {
-		e, err := c.entity(t, &objects[i])
+	list := make([]*Entity, 0, q.Size)
+	for {
+		objects, err := c.store.List(ctx, sq)
 		if err != nil {
-			return nil, false, err
+			return nil, false, c.fault(t, nil, err)
 		}
-		if !t.Expired(e.Message, c.now()) {
+		for i := range objects {
+			e, err := c.entity(t, &objects[i])
+			if err != nil {
+				return nil, false, err
+			}
+			if t.Expired(e.Message, c.now()) {
+				continue
+			}
+			if len(list) == q.Size {
+				return list, true, nil
+			}
 			list = append(list, e)
 		}
+		if len(objects) < sq.Size {
+			return list, false, nil
+		}
+		sq.After = objects[len(objects)-1].ID
 	}
-	return list, more, nil
 }
 
 // eachPage bounds how many entities are read at a time by those who read all.

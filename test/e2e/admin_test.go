@@ -164,3 +164,75 @@ func TestOddRequests(t *testing.T) {
 		t.Errorf("next of a filter with a space: %s", out)
 	}
 }
+
+// TestSpecs asks what Kong 3.9.1's own specs and the tests of its Go client ask.
+func TestSpecs(t *testing.T) {
+	t.Parallel()
+	const id = "592e1c2b-6678-45aa-80f9-78cfb29f5e31"
+	p := run(t, t.TempDir(), "--node-id", id)
+	admin := p.URLs["admin"]
+	put(t, admin+"/upstreams/u", `{}`)
+	for _, c := range []struct {
+		name, method, path, body string
+		code                     int
+		says                     string
+	}{
+		{"what is listened on", "GET", "/", "", 200, `"proxy_listeners":[{"backlog=%d+":false,`},
+		{"no stream listeners", "GET", "/", "", 200, `"stream_listeners":[]`},
+		{"the id that was given", "GET", "/", "", 200, `"node_id":"` + id + `"`},
+		{"memory of the second kind", "GET", "/status", "", 200, `"kong_db_cache":{"allocated_slabs":"`},
+		{"the schema of workspaces", "GET", "/schemas/workspaces", "", 200, `"not_one_of":`},
+		{"the schema of tags", "GET", "/schemas/tags", "", 200, `"entity_checks":[]`},
+		{"the schema of nodes", "GET", "/schemas/clustering_data_planes", "", 200, `"sync_status"`},
+		{"no schema", "GET", "/schemas/none", "", 404, "No entity named 'none'"},
+		{"no target", "POST", "/upstreams/u/targets", `{"target":"some invalid host name","weight":-1}`, 400,
+			`"fields":{"target":"Invalid target; not a valid hostname or ip address"}`},
+		{"no target, judged alone", "POST", "/schemas/targets/validate", `{"target":"some invalid host name","upstream":{"id":"` + id + `"}}`, 400,
+			"Invalid target ('some invalid host name'); not a valid hostname or ip address"},
+		{"a target", "POST", "/upstreams/u/targets", `{"target":"a.test"}`, 201, `"target":"a.test:8000"`},
+	} {
+		code, out := call(t, c.method, admin+c.path, c.body)
+		if code != c.code || !strings.Contains(out, c.says) {
+			t.Errorf("%s: %d %.900s, want %d %s", c.name, code, out, c.code, c.says)
+		}
+	}
+	if _, out := call(t, http.MethodGet, admin+"/status", ""); strings.Contains(out, "configuration_hash") {
+		t.Errorf("/status of a gateway with a database: %s, want no configuration_hash", out)
+	}
+}
+
+// TestExpiredTakeNoPlace has pages full, although some of their keys have expired.
+func TestExpiredTakeNoPlace(t *testing.T) {
+	t.Parallel()
+	onBothStores(t, func(t *testing.T, p *stack.Process) {
+		admin := p.URLs["admin"]
+		put(t, admin+"/consumers/c", `{}`)
+		id := func(n int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", n) }
+		for n := range 6 {
+			ttl := ""
+			if n < 3 {
+				ttl = `,"ttl":1`
+			}
+			put(t, admin+"/consumers/c/key-auth/"+id(n), fmt.Sprintf(`{"key":"k%d"%s}`, n, ttl))
+		}
+		stack.Eventually(t, func() error {
+			if code, out := call(t, http.MethodGet, admin+"/key-auths/"+id(2), ""); code != http.StatusNotFound {
+				return fmt.Errorf("a key of one second: %d %s", code, out)
+			}
+			return nil
+		})
+		for _, path := range []string{"/key-auths?size=2", "/consumers/c/key-auth?size=2"} {
+			code, out := call(t, http.MethodGet, admin+path, "")
+			var page struct {
+				Data   []struct{ ID string }
+				Offset string
+			}
+			if err := json.Unmarshal([]byte(out), &page); err != nil || code != http.StatusOK {
+				t.Fatalf("%s: %d %s (%v)", path, code, out, err)
+			}
+			if len(page.Data) != 2 || page.Data[0].ID != id(3) || page.Data[1].ID != id(4) || page.Offset == "" {
+				t.Errorf("%s: %s, want the fourth and the fifth key and an offset", path, out)
+			}
+		}
+	})
+}
