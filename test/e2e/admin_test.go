@@ -20,7 +20,7 @@ func tally(t *testing.T, n int, write func(i int, do func(method, path, body str
 	for i := range n {
 		wg.Go(func() {
 			write(i, func(method, url, body string) int {
-				code, _, err := try(method, url, body)
+				code, _, err := stack.Try(method, url, body)
 				if err != nil {
 					t.Error(err)
 				}

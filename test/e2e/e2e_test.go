@@ -38,28 +38,11 @@ func run(t *testing.T, dir string, more ...string) *stack.Process {
 // call sends a request with a JSON body and returns status and answer.
 func call(t *testing.T, method, url, body string) (int, string) {
 	t.Helper()
-	code, out, err := try(method, url, body)
+	code, out, err := stack.Try(method, url, body)
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, url, err)
 	}
 	return code, out
-}
-
-func try(method, url, body string) (int, string, error) {
-	req, err := http.NewRequest(method, url, strings.NewReader(body))
-	if err != nil {
-		return 0, "", err
-	}
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, "", err
-	}
-	defer res.Body.Close()
-	raw, err := io.ReadAll(res.Body)
-	return res.StatusCode, string(raw), err
 }
 
 func put(t *testing.T, url, body string) {
@@ -96,7 +79,7 @@ func TestKill9LosesNothing(t *testing.T) {
 				default:
 				}
 				name := fmt.Sprintf("s-%d-%d", w, i)
-				code, _, err := try(http.MethodPut, p.URLs["admin"]+"/services/"+name, `{"host":"h.test"}`)
+				code, _, err := stack.Try(http.MethodPut, p.URLs["admin"]+"/services/"+name, `{"host":"h.test"}`)
 				if err != nil {
 					return
 				}
@@ -157,7 +140,7 @@ func TestNodeServesAlone(t *testing.T) {
 	put(t, cp.URLs["admin"]+"/consumers/c", `{}`)
 	put(t, cp.URLs["admin"]+"/consumers/c/key-auth/secret", `{}`)
 	works := func() error {
-		code, out, err := try(http.MethodGet, node.URLs["proxy"]+"/alone?apikey=secret", "")
+		code, out, err := stack.Try(http.MethodGet, node.URLs["proxy"]+"/alone?apikey=secret", "")
 		if err == nil && code != http.StatusOK {
 			err = fmt.Errorf("%d %s", code, out)
 		}

@@ -19,7 +19,7 @@ func TestLimitsAreShownAndSetBack(t *testing.T) {
 	redis := services.NewRedis(t)
 	host, port, _ := strings.Cut(strings.TrimPrefix(redis.URL, "redis://"), ":")
 	port, _, _ = strings.Cut(port, "/")
-	admin := f.replicas[0].URLs["admin"]
+	admin := f.Replicas[0].URLs["admin"]
 	put(t, admin+"/services/s", `{"url":"`+up.URL+`"}`)
 	for i, config := range []string{
 		`{"year":1000}`,
@@ -30,7 +30,7 @@ func TestLimitsAreShownAndSetBack(t *testing.T) {
 	}
 	send := func(path string) {
 		t.Helper()
-		for i, n := range f.nodes["default"] {
+		for i, n := range f.Nodes["default"] {
 			stack.Eventually(t, func() error { // the second node hears of the route by the other replica
 				if code, out := call(t, http.MethodGet, n.URLs["proxy"]+path, ""); code != 200 {
 					return fmt.Errorf("node %d answers %d %s", i, code, out)
@@ -44,7 +44,7 @@ func TestLimitsAreShownAndSetBack(t *testing.T) {
 	send("/r1")
 	row := func(replica int, line, pluginID string) string {
 		t.Helper()
-		out := f.seki(replica, line)
+		out := f.Seki(replica, line)
 		for _, l := range strings.Split(out, "\n") {
 			if strings.HasPrefix(l, pluginID) {
 				return regexp.MustCompile(` +`).ReplaceAllString(l, " ")
@@ -65,7 +65,7 @@ func TestLimitsAreShownAndSetBack(t *testing.T) {
 			t.Errorf("after --reset it is %q", got)
 		}
 	}
-	if out, code := stack.Shell(t, []string{"SEKI_SERVER=" + f.replicas[0].Addr("admin gRPC")}, stack.Binary(t)+" limits --reset"); code != 1 || !strings.Contains(out, "say whose counts") {
+	if out, code := stack.Shell(t, []string{"SEKI_SERVER=" + f.Replicas[0].Addr("admin gRPC")}, stack.Binary(t)+" limits --reset"); code != 1 || !strings.Contains(out, "say whose counts") {
 		t.Errorf("seki limits --reset: exit %d %s", code, out)
 	}
 }

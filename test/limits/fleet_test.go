@@ -152,7 +152,7 @@ type harm struct {
 
 type patient struct {
 	server *services.RedisServer
-	proxy  *proxy
+	proxy  *stack.Relay
 	client *redis.Client
 	pid    int
 }
@@ -160,7 +160,7 @@ type patient struct {
 var harms = []harm{
 	{"killed", func(t *testing.T, p *patient) { p.server.Kill(t) }, func(t *testing.T, p *patient) { p.server.Start(t) }, 200, true},
 	{"frozen", func(t *testing.T, p *patient) { signal(t, p.pid, syscall.SIGSTOP) }, func(t *testing.T, p *patient) { signal(t, p.pid, syscall.SIGCONT) }, 200, true},
-	{"slow by 2 s", func(_ *testing.T, p *patient) { p.proxy.delay.Store(int64(2 * time.Second)) }, func(_ *testing.T, p *patient) { p.proxy.delay.Store(0) }, 200, true},
+	{"slow by 2 s", func(_ *testing.T, p *patient) { p.proxy.Delay(2 * time.Second) }, func(_ *testing.T, p *patient) { p.proxy.Delay(0) }, 200, true},
 	{"flushed", func(t *testing.T, p *patient) {
 		if err := p.client.FlushAll(context.Background()).Err(); err != nil {
 			t.Error(err)
@@ -177,7 +177,7 @@ func TestChaos(t *testing.T) {
 	const limit, rate, seconds, gates = 2000, 3000, 10, 10
 	for _, h := range harms {
 		p := &patient{server: services.NewRedis(t)}
-		p.proxy, p.client = newProxy(t, p.server.URL), dial(t, p.server.URL)
+		p.proxy, p.client = stack.NewRelay(t, p.server.URL), dial(t, p.server.URL)
 		p.pid = pid(t, p.client)
 		begin := second()
 		done := make(chan struct{})
@@ -190,7 +190,7 @@ func TestChaos(t *testing.T) {
 			h.undo(t, p)
 		}()
 		r, err := runFleet(gates, orders{
-			RedisURL: p.proxy.URL, Windows: perSecond(limit), Rate: rate,
+			RedisURL: p.proxy.URL(t, p.server.URL), Windows: perSecond(limit), Rate: rate,
 			For: seconds*time.Second - 50*time.Millisecond, WatchFrom: 3 * time.Second, WatchTo: 6 * time.Second,
 		}, begin)
 		<-done
