@@ -46,7 +46,7 @@ func TestFleetByHand(t *testing.T) {
 		put(t, cp.URLs["admin"]+"/services/up/routes/r", `{"paths":["`+path+`"]}`)
 		for _, n := range on {
 			stack.Eventually(t, func() error {
-				code, out, err := try(http.MethodGet, n.URLs["proxy"]+path, "")
+				code, out, err := stack.Try(http.MethodGet, n.URLs["proxy"]+path, "")
 				if err == nil && code != http.StatusOK {
 					err = fmt.Errorf("%s: %d %s", path, code, out)
 				}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sekifuda/sekifuda/plugin"
 	"github.com/sekifuda/sekifuda/test/services"
+	"github.com/sekifuda/sekifuda/test/stack"
 )
 
 func TestMain(m *testing.M) {
