@@ -222,14 +222,19 @@ func (h *history) holds(x *house) *History {
 	return out
 }
 
+// logHas reports whether a process' log has words.
+func logHas(p *stack.Process, words string) bool {
+	raw, err := os.ReadFile(p.Log)
+	return err == nil && strings.Contains(string(raw), words)
+}
+
 // says waits until a process' log has words.
 func says(t *testing.T, p *stack.Process, words string) {
 	t.Helper()
 	stack.Eventually(t, func() error {
-		raw, err := os.ReadFile(p.Log)
-		if err == nil && !strings.Contains(string(raw), words) {
-			err = errors.New("its log does not say " + words)
+		if !logHas(p, words) {
+			return errors.New("its log does not say " + words)
 		}
-		return err
+		return nil
 	})
 }

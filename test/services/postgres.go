@@ -108,6 +108,12 @@ func (p *PostgresServer) Stop(t testing.TB) {
 	must(t, p.server.signal(syscall.SIGINT))
 }
 
+// Abort ends the server at once, as pg_ctl stop -m immediate does: the next start recovers.
+func (p *PostgresServer) Abort(t testing.TB) {
+	t.Helper()
+	must(t, p.server.signal(syscall.SIGQUIT))
+}
+
 // Kill ends the server as a crash of it would: what was not flushed is lost.
 func (p *PostgresServer) Kill(t testing.TB) {
 	t.Helper()

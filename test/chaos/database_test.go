@@ -1,0 +1,167 @@
+package chaos
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sekifuda/sekifuda/test/services"
+	"github.com/sekifuda/sekifuda/test/stack"
+)
+
+// TestDatabaseRestarts restarts PostgreSQL by -m immediate under writers at two replicas.
+func TestDatabaseRestarts(t *testing.T) {
+	t.Parallel()
+	longRow(t)
+	pg := services.NewPostgres(t)
+	h := open(t, pg.URL, pg.URL)
+	for i := range h.replicas {
+		h.witness(fmt.Sprint("w", i), "default", h.relay(i).Addr)
+	}
+	w := h.write(8)
+	for range 3 {
+		w.more(200)
+		pg.Abort(t)
+		pg.Start(t)
+	}
+	w.more(200)
+	w.stop()
+	h.converge()
+	w.holds(h)
+	for _, n := range h.witnesses {
+		if full := n.fulls.Load(); full != 1 {
+			t.Errorf("node %s was sent everything %d times: an outage of the database resynced it", n.id, full)
+		}
+	}
+	t.Logf("%d writes acknowledged over 3 restarts", w.count.Load())
+}
+
+// TestAnnouncementsDropped has a replica that is never told of a commit: its poll finds them.
+func TestAnnouncementsDropped(t *testing.T) {
+	t.Parallel()
+	row(t)
+	db := services.Postgres(t)
+	relay := stack.NewRelay(t, db)
+	var dropped atomic.Int64
+	relay.Reply(func(to io.Writer, from io.Reader) { withoutAnnouncements(to, from, &dropped) })
+	h := open(t, db, relay.URL(t, db))
+	deaf := h.witness("deaf", "default", h.replicas[1].Addr("feed"))
+	deaf.reach(h.sqlHead())
+	var slowest time.Duration
+	for i := range 10 {
+		begin := time.Now()
+		rev := h.must(0, service(fmt.Sprintf("00000000-0000-4000-8000-%012x", i), ""))
+		deaf.reach(rev)
+		slowest = max(slowest, time.Since(begin))
+	}
+	if dropped.Load() == 0 {
+		t.Error("no announcement was dropped: this shows nothing")
+	}
+	t.Logf("%d announcements dropped; the slowest of 10 commits was enforced after %v", dropped.Load(), slowest.Round(time.Millisecond))
+}
+
+// withoutAnnouncements copies what PostgreSQL says, but for NotificationResponse ('A'). A message
+// is a byte of kind and a length that counts itself.
+func withoutAnnouncements(to io.Writer, from io.Reader, dropped *atomic.Int64) {
+	var head [5]byte
+	for {
+		if _, err := io.ReadFull(from, head[:]); err != nil {
+			return
+		}
+		var out io.Writer = to
+		if head[0] == 'A' {
+			out = io.Discard
+			dropped.Add(1)
+		}
+		if _, err := out.Write(head[:]); err != nil {
+			return
+		}
+		if _, err := io.CopyN(out, from, int64(binary.BigEndian.Uint32(head[1:]))-4); err != nil {
+			return
+		}
+	}
+}
+
+// TestOlderDumpRestored loads an older dump under two running replicas. The loss is told, the
+// history gets another epoch, and nodes are brought to what the database has.
+func TestOlderDumpRestored(t *testing.T) {
+	t.Parallel()
+	longRow(t)
+	if services.PostgresPath() == "" {
+		notHere(t, "pg_dump is not installed")
+	}
+	pg := services.NewPostgres(t)
+	h := open(t, pg.URL, pg.URL)
+	for i := range h.replicas {
+		h.witness(fmt.Sprint("w", i), "default", h.relay(i).Addr)
+	}
+	node := stack.StartNode(t, h.relay(0).Addr, "default", "n")
+	h.route(0, "kept")
+	tools := []string{"PATH=" + services.PostgresPath() + ":/usr/bin:/bin", "DB=" + pg.URL, "DUMP=" + filepath.Join(t.TempDir(), "dump")}
+	psql := func(line string) {
+		t.Helper()
+		if out, code := stack.Shell(t, tools, line); code != 0 {
+			t.Fatalf("%s: %s", line, out)
+		}
+	}
+	w := h.write(2)
+	w.more(20)
+	w.stop()
+	psql(`pg_dump --clean --if-exists --file "$DUMP" "$DB"`)
+	old := h.sqlHead()
+	h.route(1, "lost")
+	after := h.write(0) // no writer of its own: what follows is told to it
+	for i := range 20 {
+		after.insist(9, i)
+	}
+	h.converge("n")
+	node.Answers("/lost", 200, "served")
+	before := h.status(0).GetEpoch()
+	lost := h.sqlHead()
+
+	psql(`psql --quiet --single-transaction --set ON_ERROR_STOP=1 --file "$DUMP" "$DB"`)
+	node.Answers("/lost", 404, "no Route matched")
+	node.Answers("/kept", 200, "served")
+	if head := h.sqlHead(); head != old {
+		t.Fatalf("head is %d after the dump of revision %d was loaded", head, old)
+	}
+	for i := range h.replicas {
+		stack.Eventually(t, func() error {
+			if s := h.status(i); s.GetEpoch() == before || s.GetHead() != old {
+				return fmt.Errorf("replica %d is at revision %d of history %s, which was lost", i, s.GetHead(), s.GetEpoch())
+			}
+			return nil
+		})
+	}
+	if a, b := h.status(0).GetEpoch(), h.status(1).GetEpoch(); a != b {
+		t.Errorf("replicas follow histories %s and %s", a, b)
+	}
+	told := 0
+	for _, p := range h.replicas {
+		if logHas(p, "commits were lost") && logHas(p, fmt.Sprintf("had=%d", lost)) {
+			told++
+		}
+	}
+	if told == 0 {
+		t.Error("no replica tells of the loss")
+	}
+	h.converge("n")
+	if faults := w.holds(h); len(faults.Lost()) != 0 {
+		t.Error("writes from before the dump were lost")
+	}
+	if faults := after.of(h).Lost(); len(faults) != 20 {
+		t.Errorf("the checker finds %d of 20 lost writes: %s", len(faults), strings.Join(faults, "; "))
+	}
+
+	// The new history goes on.
+	next := h.write(2)
+	next.more(20)
+	next.stop()
+	h.converge("n")
+	next.holds(h)
+}
