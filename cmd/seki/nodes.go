@@ -50,17 +50,26 @@ func (c *call) listNodes(ctx context.Context, cl *client) error {
 		return err
 	}
 	w := tabwriter.NewWriter(c.out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "NODE\tGROUP\tADDRESS\tCONNECTED\tREVISION\tTARGET\tLAST SEEN\tREFUSED")
+	fmt.Fprintln(w, "NODE\tGROUP\tADDRESS\tCONNECTED\tREVISION\tTARGET\tON DISK\tCLOCK\tLAST SEEN\tREFUSED")
 	for _, n := range res.GetNodes() {
 		refused := "-"
 		if r := n.GetRefusal(); r != nil && len(r.GetViolations()) > 0 {
 			v := r.GetViolations()[0]
 			refused = v.GetObject() + ": " + v.GetReason()
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%t\t%d\t%d\t%s\t%s\n", n.GetId(), dash(n.GetGroup()), dash(n.GetIp()), n.GetConnected(),
-			n.GetRunning().GetStagedRev(), n.GetTarget().GetStagedRev(), n.GetLastSeen().AsTime().Local().Format(time.DateTime), refused)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%t\t%d\t%d\t%t\t%s\t%s\t%s\n", n.GetId(), dash(n.GetGroup()), dash(n.GetIp()), n.GetConnected(),
+			n.GetRunning().GetStagedRev(), n.GetTarget().GetStagedRev(), n.GetOnDisk(), skew(n), n.GetLastSeen().AsTime().Local().Format(time.DateTime), refused)
 	}
 	return w.Flush()
+}
+
+// skew tells how wrong a node's clock is. Less than a second may be the way of the report.
+func skew(n *controlv1.Node) string {
+	d := n.GetClockSkew().AsDuration().Round(time.Second)
+	if d == 0 {
+		return "ok"
+	}
+	return fmt.Sprintf("%+gs", d.Seconds())
 }
 
 func (c *call) listIdentities(ctx context.Context, cl *client) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sekifuda/sekifuda/controlplane/fleet"
@@ -76,5 +77,6 @@ func node(n fleet.Node) *controlv1.Node {
 		Id: n.ID, Group: n.Group, Hostname: n.Hostname, Ip: n.IP, Version: n.Version, Labels: n.Labels,
 		Connected: n.Connected, LastSeen: timestamppb.New(n.LastSeen),
 		Running: n.Running.Proto(), Target: n.Target.Proto(), Refusal: n.Refusal,
+		OnDisk: n.SnapshotOnDisk, ClockSkew: durationpb.New(n.Skew),
 	}
 }

@@ -28,7 +28,7 @@ func TestAllDead(t *testing.T) {
 	w.stop()
 	h.route(0, "v")
 	h.converge("n")
-	onDisk(h, node)
+	h.onDisk("n", true)
 
 	for _, p := range h.replicas {
 		p.Kill()
@@ -50,15 +50,15 @@ func TestAllDead(t *testing.T) {
 	w.holds(h)
 }
 
-// onDisk waits until a node's disk has what the node enforces: until its newest file has not
-// changed since the node said so.
-func onDisk(h *house, node *stack.Process) {
+// onDisk waits until a node reports that its disk has what it runs, or that it has not.
+func (h *house) onDisk(id string, want bool) {
 	h.Helper()
 	stack.Eventually(h, func() error {
-		if out, code := stack.Shell(h, []string{"SEKI_SERVER=" + h.replicas[0].Addr("admin gRPC")}, stack.Binary(h)+" nodes --output json"); code != 0 || !strings.Contains(out, "{") {
-			return fmt.Errorf("seki nodes: %s", out)
+		n, _, err := h.node(id)
+		if err == nil && n.GetOnDisk() != want {
+			err = fmt.Errorf("node %s reports on_disk = %t, want %t", id, n.GetOnDisk(), want)
 		}
-		return nil
+		return err
 	})
 }
 

@@ -1352,7 +1352,12 @@ type Node struct {
 	Running   *v1.Position           `protobuf:"bytes,9,opt,name=running,proto3" json:"running,omitempty"`
 	Target    *v1.Position           `protobuf:"bytes,10,opt,name=target,proto3" json:"target,omitempty"`
 	// What the node last refused; empty when it runs its target.
-	Refusal       *v1.Refusal `protobuf:"bytes,11,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	Refusal *v1.Refusal `protobuf:"bytes,11,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	// Whether the node would run the same after a restart without a control plane, by its last
+	// report: its disk has what it runs.
+	OnDisk bool `protobuf:"varint,12,opt,name=on_disk,json=onDisk,proto3" json:"on_disk,omitempty"`
+	// The node's clock minus the control plane's, by its last report.
+	ClockSkew     *durationpb.Duration `protobuf:"bytes,13,opt,name=clock_skew,json=clockSkew,proto3" json:"clock_skew,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1460,6 +1465,20 @@ func (x *Node) GetTarget() *v1.Position {
 func (x *Node) GetRefusal() *v1.Refusal {
 	if x != nil {
 		return x.Refusal
+	}
+	return nil
+}
+
+func (x *Node) GetOnDisk() bool {
+	if x != nil {
+		return x.OnDisk
+	}
+	return false
+}
+
+func (x *Node) GetClockSkew() *durationpb.Duration {
+	if x != nil {
+		return x.ClockSkew
 	}
 	return nil
 }
@@ -2250,7 +2269,7 @@ const file_sekifuda_control_v1_control_proto_rawDesc = "" +
 	"\brevision\x18\x01 \x01(\v2\x1d.sekifuda.control.v1.RevisionR\brevision\x125\n" +
 	"\achanges\x18\x02 \x03(\v2\x1b.sekifuda.control.v1.ChangeR\achanges\x12'\n" +
 	"\x0fnodes_enforcing\x18\x03 \x01(\rR\x0enodesEnforcing\x12'\n" +
-	"\x0fnodes_connected\x18\x04 \x01(\rR\x0enodesConnected\"\xe2\x03\n" +
+	"\x0fnodes_connected\x18\x04 \x01(\rR\x0enodesConnected\"\xb5\x04\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\tR\x05group\x12\x1a\n" +
@@ -2263,7 +2282,10 @@ const file_sekifuda_control_v1_control_proto_rawDesc = "" +
 	"\arunning\x18\t \x01(\v2\x1a.sekifuda.feed.v1.PositionR\arunning\x122\n" +
 	"\x06target\x18\n" +
 	" \x01(\v2\x1a.sekifuda.feed.v1.PositionR\x06target\x123\n" +
-	"\arefusal\x18\v \x01(\v2\x19.sekifuda.feed.v1.RefusalR\arefusal\x1a9\n" +
+	"\arefusal\x18\v \x01(\v2\x19.sekifuda.feed.v1.RefusalR\arefusal\x12\x17\n" +
+	"\aon_disk\x18\f \x01(\bR\x06onDisk\x128\n" +
+	"\n" +
+	"clock_skew\x18\r \x01(\v2\x19.google.protobuf.DurationR\tclockSkew\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x12\n" +
@@ -2417,45 +2439,46 @@ var file_sekifuda_control_v1_control_proto_depIdxs = []int32{
 	39, // 25: sekifuda.control.v1.Node.running:type_name -> sekifuda.feed.v1.Position
 	39, // 26: sekifuda.control.v1.Node.target:type_name -> sekifuda.feed.v1.Position
 	40, // 27: sekifuda.control.v1.Node.refusal:type_name -> sekifuda.feed.v1.Refusal
-	20, // 28: sekifuda.control.v1.ListNodesResponse.nodes:type_name -> sekifuda.control.v1.Node
-	20, // 29: sekifuda.control.v1.WatchNodesResponse.node:type_name -> sekifuda.control.v1.Node
-	41, // 30: sekifuda.control.v1.ListLimitsResponse.uses:type_name -> sekifuda.feed.v1.LimitUse
-	41, // 31: sekifuda.control.v1.ResetLimitsResponse.uses:type_name -> sekifuda.feed.v1.LimitUse
-	31, // 32: sekifuda.control.v1.ListRefusalsResponse.refusals:type_name -> sekifuda.control.v1.Refused
-	42, // 33: sekifuda.control.v1.Refused.request:type_name -> sekifuda.feed.v1.RefusedRequest
-	35, // 34: sekifuda.control.v1.StatusResponse.entities:type_name -> sekifuda.control.v1.StatusResponse.EntitiesEntry
-	38, // 35: sekifuda.control.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	3,  // 36: sekifuda.control.v1.ConfigService.Commit:input_type -> sekifuda.control.v1.CommitRequest
-	7,  // 37: sekifuda.control.v1.ConfigService.Get:input_type -> sekifuda.control.v1.GetRequest
-	9,  // 38: sekifuda.control.v1.ConfigService.List:input_type -> sekifuda.control.v1.ListRequest
-	11, // 39: sekifuda.control.v1.ConfigService.Watch:input_type -> sekifuda.control.v1.WatchRequest
-	14, // 40: sekifuda.control.v1.ConfigService.ListRevisions:input_type -> sekifuda.control.v1.ListRevisionsRequest
-	16, // 41: sekifuda.control.v1.ConfigService.Diff:input_type -> sekifuda.control.v1.DiffRequest
-	18, // 42: sekifuda.control.v1.ConfigService.Revert:input_type -> sekifuda.control.v1.RevertRequest
-	21, // 43: sekifuda.control.v1.FleetService.ListNodes:input_type -> sekifuda.control.v1.ListNodesRequest
-	23, // 44: sekifuda.control.v1.FleetService.WatchNodes:input_type -> sekifuda.control.v1.WatchNodesRequest
-	32, // 45: sekifuda.control.v1.FleetService.Status:input_type -> sekifuda.control.v1.StatusRequest
-	25, // 46: sekifuda.control.v1.FleetService.ListLimits:input_type -> sekifuda.control.v1.ListLimitsRequest
-	27, // 47: sekifuda.control.v1.FleetService.ResetLimits:input_type -> sekifuda.control.v1.ResetLimitsRequest
-	29, // 48: sekifuda.control.v1.FleetService.ListRefusals:input_type -> sekifuda.control.v1.ListRefusalsRequest
-	5,  // 49: sekifuda.control.v1.ConfigService.Commit:output_type -> sekifuda.control.v1.CommitResponse
-	8,  // 50: sekifuda.control.v1.ConfigService.Get:output_type -> sekifuda.control.v1.GetResponse
-	10, // 51: sekifuda.control.v1.ConfigService.List:output_type -> sekifuda.control.v1.ListResponse
-	12, // 52: sekifuda.control.v1.ConfigService.Watch:output_type -> sekifuda.control.v1.WatchResponse
-	15, // 53: sekifuda.control.v1.ConfigService.ListRevisions:output_type -> sekifuda.control.v1.ListRevisionsResponse
-	17, // 54: sekifuda.control.v1.ConfigService.Diff:output_type -> sekifuda.control.v1.DiffResponse
-	19, // 55: sekifuda.control.v1.ConfigService.Revert:output_type -> sekifuda.control.v1.RevertResponse
-	22, // 56: sekifuda.control.v1.FleetService.ListNodes:output_type -> sekifuda.control.v1.ListNodesResponse
-	24, // 57: sekifuda.control.v1.FleetService.WatchNodes:output_type -> sekifuda.control.v1.WatchNodesResponse
-	33, // 58: sekifuda.control.v1.FleetService.Status:output_type -> sekifuda.control.v1.StatusResponse
-	26, // 59: sekifuda.control.v1.FleetService.ListLimits:output_type -> sekifuda.control.v1.ListLimitsResponse
-	28, // 60: sekifuda.control.v1.FleetService.ResetLimits:output_type -> sekifuda.control.v1.ResetLimitsResponse
-	30, // 61: sekifuda.control.v1.FleetService.ListRefusals:output_type -> sekifuda.control.v1.ListRefusalsResponse
-	49, // [49:62] is the sub-list for method output_type
-	36, // [36:49] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	37, // 28: sekifuda.control.v1.Node.clock_skew:type_name -> google.protobuf.Duration
+	20, // 29: sekifuda.control.v1.ListNodesResponse.nodes:type_name -> sekifuda.control.v1.Node
+	20, // 30: sekifuda.control.v1.WatchNodesResponse.node:type_name -> sekifuda.control.v1.Node
+	41, // 31: sekifuda.control.v1.ListLimitsResponse.uses:type_name -> sekifuda.feed.v1.LimitUse
+	41, // 32: sekifuda.control.v1.ResetLimitsResponse.uses:type_name -> sekifuda.feed.v1.LimitUse
+	31, // 33: sekifuda.control.v1.ListRefusalsResponse.refusals:type_name -> sekifuda.control.v1.Refused
+	42, // 34: sekifuda.control.v1.Refused.request:type_name -> sekifuda.feed.v1.RefusedRequest
+	35, // 35: sekifuda.control.v1.StatusResponse.entities:type_name -> sekifuda.control.v1.StatusResponse.EntitiesEntry
+	38, // 36: sekifuda.control.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	3,  // 37: sekifuda.control.v1.ConfigService.Commit:input_type -> sekifuda.control.v1.CommitRequest
+	7,  // 38: sekifuda.control.v1.ConfigService.Get:input_type -> sekifuda.control.v1.GetRequest
+	9,  // 39: sekifuda.control.v1.ConfigService.List:input_type -> sekifuda.control.v1.ListRequest
+	11, // 40: sekifuda.control.v1.ConfigService.Watch:input_type -> sekifuda.control.v1.WatchRequest
+	14, // 41: sekifuda.control.v1.ConfigService.ListRevisions:input_type -> sekifuda.control.v1.ListRevisionsRequest
+	16, // 42: sekifuda.control.v1.ConfigService.Diff:input_type -> sekifuda.control.v1.DiffRequest
+	18, // 43: sekifuda.control.v1.ConfigService.Revert:input_type -> sekifuda.control.v1.RevertRequest
+	21, // 44: sekifuda.control.v1.FleetService.ListNodes:input_type -> sekifuda.control.v1.ListNodesRequest
+	23, // 45: sekifuda.control.v1.FleetService.WatchNodes:input_type -> sekifuda.control.v1.WatchNodesRequest
+	32, // 46: sekifuda.control.v1.FleetService.Status:input_type -> sekifuda.control.v1.StatusRequest
+	25, // 47: sekifuda.control.v1.FleetService.ListLimits:input_type -> sekifuda.control.v1.ListLimitsRequest
+	27, // 48: sekifuda.control.v1.FleetService.ResetLimits:input_type -> sekifuda.control.v1.ResetLimitsRequest
+	29, // 49: sekifuda.control.v1.FleetService.ListRefusals:input_type -> sekifuda.control.v1.ListRefusalsRequest
+	5,  // 50: sekifuda.control.v1.ConfigService.Commit:output_type -> sekifuda.control.v1.CommitResponse
+	8,  // 51: sekifuda.control.v1.ConfigService.Get:output_type -> sekifuda.control.v1.GetResponse
+	10, // 52: sekifuda.control.v1.ConfigService.List:output_type -> sekifuda.control.v1.ListResponse
+	12, // 53: sekifuda.control.v1.ConfigService.Watch:output_type -> sekifuda.control.v1.WatchResponse
+	15, // 54: sekifuda.control.v1.ConfigService.ListRevisions:output_type -> sekifuda.control.v1.ListRevisionsResponse
+	17, // 55: sekifuda.control.v1.ConfigService.Diff:output_type -> sekifuda.control.v1.DiffResponse
+	19, // 56: sekifuda.control.v1.ConfigService.Revert:output_type -> sekifuda.control.v1.RevertResponse
+	22, // 57: sekifuda.control.v1.FleetService.ListNodes:output_type -> sekifuda.control.v1.ListNodesResponse
+	24, // 58: sekifuda.control.v1.FleetService.WatchNodes:output_type -> sekifuda.control.v1.WatchNodesResponse
+	33, // 59: sekifuda.control.v1.FleetService.Status:output_type -> sekifuda.control.v1.StatusResponse
+	26, // 60: sekifuda.control.v1.FleetService.ListLimits:output_type -> sekifuda.control.v1.ListLimitsResponse
+	28, // 61: sekifuda.control.v1.FleetService.ResetLimits:output_type -> sekifuda.control.v1.ResetLimitsResponse
+	30, // 62: sekifuda.control.v1.FleetService.ListRefusals:output_type -> sekifuda.control.v1.ListRefusalsResponse
+	50, // [50:63] is the sub-list for method output_type
+	37, // [37:50] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_sekifuda_control_v1_control_proto_init() }
