@@ -176,7 +176,7 @@ func TestDamagedDisk(t *testing.T) {
 
 func files(t *testing.T, dir string) []string {
 	t.Helper()
-	all, err := filepath.Glob(filepath.Join(dir, "*.lkg"))
+	all, err := filepath.Glob(filepath.Join(dir, "snapshots", "*.lkg"))
 	if err != nil || len(all) == 0 {
 		t.Fatalf("no configuration in %s: %v", dir, err)
 	}
