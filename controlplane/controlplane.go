@@ -116,7 +116,7 @@ func New(o Options) *ControlPlane {
 		Rules: rules, Lost: c.lost, Groups: c.groups,
 	})
 	c.release = release.New(release.Options{
-		Store: o.Store, Now: o.Now, Woke: c.publish.Wake, Refused: c.fleet.Refusal, Log: o.Log,
+		Store: o.Store, Now: o.Now, Clock: o.Store.Now, Woke: c.publish.Wake, Refused: c.fleet.Refusal, Log: o.Log,
 		Counts: func(group string, rev uint64) release.Counts { return release.Counts(c.fleet.Served(group, rev)) },
 	})
 	return c

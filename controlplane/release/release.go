@@ -33,6 +33,9 @@ type Store interface {
 type Options struct {
 	Store Store
 	Now   func() time.Time
+	// Clock tells the time by a clock that all replicas share: how long a stage has baked must
+	// not depend on which of them looks. nil: Now.
+	Clock func(ctx context.Context) (time.Time, error)
 	// Woke hears that assignments changed.
 	Woke func()
 	// Refused tells why a node of the group turned a revision down, "" when none did.
@@ -189,6 +192,11 @@ func (d *Desk) change(ctx context.Context, by By, do func(*state) error) error {
 func (d *Desk) read(ctx context.Context, by By) (*state, error) {
 	s := &state{by: by, now: d.Now()}
 	var err error
+	if d.Clock != nil {
+		if s.now, err = d.Clock(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if s.head, err = d.Store.Head(ctx); err != nil {
 		return nil, err
 	}

@@ -344,3 +344,30 @@ func TestOneOfManyMoves(t *testing.T) {
 		t.Errorf("release is in stage %d after %d promotions", r.GetStage(), moved)
 	}
 }
+
+// TestClocksApart has replicas whose clocks are an hour apart: a stage bakes by the clock that
+// they share.
+func TestClocksApart(t *testing.T) {
+	t.Parallel()
+	o := open(t)
+	shared := o.now
+	for i, d := range []*Desk{o.a, o.b} {
+		d.Now = func() time.Time { return shared.Add(time.Duration(i) * time.Hour) }
+		d.Clock = func(context.Context) (time.Time, error) { return shared, nil }
+	}
+	_, err := o.a.Set(t.Context(), "g", assigned(pin, 4), by)
+	o.must(err)
+	bake := durationpb.New(time.Minute)
+	r, err := o.a.Create(t.Context(), Plan{Group: "g", Stages: []*controlv1.Stage{{Share: 0.5, Bake: bake}, {Share: 1, Bake: bake}}}, by)
+	o.must(err)
+	stage := func(want uint32) {
+		t.Helper()
+		o.must(o.b.Look(t.Context()))
+		if r, err = o.b.Release(t.Context(), r.GetId()); err != nil || r.GetStage() != want {
+			t.Errorf("the release is in stage %d, %v, want %d", r.GetStage(), err, want)
+		}
+	}
+	stage(0)
+	shared = shared.Add(time.Minute)
+	stage(1)
+}

@@ -193,6 +193,10 @@ type Store interface {
 	// they did to whoever read them before (a restore, a failover that lost commits).
 	Renew(ctx context.Context) error
 
+	// Now is the time by the database's clock: the one that all processes on it share, however
+	// wrong their own are.
+	Now(ctx context.Context) (time.Time, error)
+
 	// Ping tells whether the database answers.
 	Ping(ctx context.Context) error
 

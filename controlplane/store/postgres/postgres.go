@@ -135,6 +135,15 @@ func (s *Store) Ping(ctx context.Context) error {
 	return err
 }
 
+// Now implements store.Store.
+func (s *Store) Now(ctx context.Context) (time.Time, error) {
+	var at time.Time
+	if err := s.pool.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&at); err != nil {
+		return time.Time{}, source{s.pool}.Fault("read the clock", err)
+	}
+	return at, nil
+}
+
 // Renew implements store.Store.
 func (s *Store) Renew(ctx context.Context) error {
 	if _, err := s.pool.Exec(ctx, `UPDATE head SET epoch = $1`, uuid.NewString()); err != nil {

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -126,6 +127,9 @@ func (s *Store) Ping(ctx context.Context) error {
 	_, err := s.Head(ctx)
 	return err
 }
+
+// Now implements store.Store: nobody shares this database.
+func (s *Store) Now(context.Context) (time.Time, error) { return time.Now(), nil }
 
 // Renew implements store.Store.
 func (s *Store) Renew(ctx context.Context) error {

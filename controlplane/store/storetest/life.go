@@ -200,6 +200,13 @@ func renew(ctx context.Context, d *desk) {
 		d.Fatal(err)
 	}
 	d.commit(put("services", 1, "s"))
+	written, err := d.Revision(ctx, 1)
+	if err != nil {
+		d.Fatal(err)
+	}
+	if at, err := d.Now(ctx); err != nil || at.Before(written.At) || at.Sub(written.At) > time.Hour {
+		d.Errorf("Now = %v, %v after a revision of %v by the same clock", at, err, written.At)
+	}
 	if err := d.Renew(ctx); err != nil {
 		d.Fatal(err)
 	}
