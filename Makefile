@@ -10,7 +10,7 @@ BUF     := $(GO) tool -modfile=tools.mod buf
 LINT    := $(GO) tool -modfile=tools.mod staticcheck
 ARGS    ?=
 
-.PHONY: help run build dev test check lint generate bench pgo conformance fuzz bench-fleet limits parity clean tidy
+.PHONY: help run build dev test check lint generate bench pgo conformance fuzz bench-fleet chaos limits parity clean tidy
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -66,6 +66,11 @@ fuzz: ## every fuzz target for a while (FUZZTIME=20s)
 bench-fleet: ## a change reaching a thousand nodes, and groups switched, on real processes
 	@test/setup.sh
 	SEKI_FLEET_FULL=1 $(GO) test -count=1 -timeout 20m -v ./test/fleet
+
+chaos: ## break an installation in every way of the failure matrix, on real processes
+	@test/setup.sh
+	$(GO) test -count=1 -run Poison ./test/e2e/feed
+	SEKI_CHAOS_FULL=1 $(GO) test -count=1 -timeout 15m -v $(ARGS) ./test/chaos
 
 limits: ## ways to limit side by side in the simulator, then ten gates on real Redis servers
 	@test/setup.sh

@@ -46,13 +46,17 @@ func open(t *testing.T, databases ...string) *house {
 	t.Helper()
 	h := &house{T: t, db: databases[0]}
 	for _, db := range databases {
-		p := stack.StartReplica(t, db)
-		h.replicas, h.desks = append(h.replicas, p), append(h.desks, newDesk(t, p))
+		h.add(stack.StartReplica(t, db))
 	}
 	for _, p := range h.replicas {
 		p.WaitReady()
 	}
 	return h
+}
+
+func (h *house) add(p *stack.Process) {
+	h.Helper()
+	h.replicas, h.desks = append(h.replicas, p), append(h.desks, newDesk(h.T, p))
 }
 
 func newDesk(t *testing.T, p *stack.Process) desk {

@@ -14,18 +14,30 @@ import (
 // restarted. Later args win over the ones given here.
 func StartReplica(t testing.TB, databaseURL string, args ...string) *Process {
 	t.Helper()
+	return Start(t, "controlplane", append(ReplicaArgs(t, databaseURL), args...)...)
+}
+
+// ReplicaArgs are the arguments of a replica on ports that were free a moment ago.
+func ReplicaArgs(t testing.TB, databaseURL string) []string {
+	t.Helper()
 	a := FreePorts(t, 4)
-	return Start(t, "controlplane", append([]string{"--database-url", databaseURL, "--data-dir", t.TempDir(), "--admin-listen", a[0],
-		"--grpc-listen", a[1], "--feed-listen", a[2], "--status-listen", a[3], "--console-listen", "off", "--feed-insecure"}, args...)...)
+	return []string{"--database-url", databaseURL, "--data-dir", t.TempDir(), "--admin-listen", a[0],
+		"--grpc-listen", a[1], "--feed-listen", a[2], "--status-listen", a[3], "--console-listen", "off", "--feed-insecure"}
 }
 
 // StartNode starts a node that gets its configuration at feed, on addresses that it keeps when
 // it is restarted. Later args win over the ones given here.
 func StartNode(t testing.TB, feed, group, id string, args ...string) *Process {
 	t.Helper()
+	return Start(t, "dataplane", append(NodeArgs(t, feed, group, id), args...)...)
+}
+
+// NodeArgs are the arguments of a node on ports that were free a moment ago.
+func NodeArgs(t testing.TB, feed, group, id string) []string {
+	t.Helper()
 	a := FreePorts(t, 2)
-	return Start(t, "dataplane", append([]string{"--control-plane", feed, "--feed-insecure", "--data-dir", t.TempDir(), "--group", group,
-		"--node-id", id, "--proxy-listen", a[0], "--proxy-tls-listen", "off", "--status-listen", a[1]}, args...)...)
+	return []string{"--control-plane", feed, "--feed-insecure", "--data-dir", t.TempDir(), "--group", group,
+		"--node-id", id, "--proxy-listen", a[0], "--proxy-tls-listen", "off", "--status-listen", a[1]}
 }
 
 // Fleet is replicas of the control plane on one PostgreSQL, and nodes that are spread over

@@ -26,13 +26,18 @@ var build = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	bin := filepath.Join(dir, "seki")
-	cmd := exec.Command("go", "build", "-o", bin, "./cmd/seki")
+	return bin, Build(bin)
+})
+
+// Build builds seki as bin, with more flags of go build.
+func Build(bin string, flags ...string) error {
+	cmd := exec.Command("go", append(append([]string{"build"}, flags...), "-o", bin, "./cmd/seki")...)
 	cmd.Dir = Root()
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build ./cmd/seki: %w\n%s", err, out)
+		return fmt.Errorf("go build ./cmd/seki: %w\n%s", err, out)
 	}
-	return bin, nil
-})
+	return nil
+}
 
 // Binary returns the path of seki, built once per test process. Main removes it.
 func Binary(t testing.TB) string {
@@ -70,6 +75,7 @@ type Process struct {
 	Log string
 
 	t    testing.TB
+	bin  string
 	verb string
 	args []string
 	env  []string
@@ -91,7 +97,13 @@ func Start(t testing.TB, verb string, args ...string) *Process {
 // StartEnv is Start with more environment.
 func StartEnv(t testing.TB, env []string, verb string, args ...string) *Process {
 	t.Helper()
-	p := &Process{t: t, verb: verb, args: args, env: env, Log: filepath.Join(t.TempDir(), "stderr.log")}
+	return StartBinary(t, Binary(t), env, verb, args...)
+}
+
+// StartBinary is StartEnv of another build.
+func StartBinary(t testing.TB, bin string, env []string, verb string, args ...string) *Process {
+	t.Helper()
+	p := &Process{t: t, bin: bin, verb: verb, args: args, env: env, Log: filepath.Join(t.TempDir(), "stderr.log")}
 	p.start(args)
 	t.Cleanup(func() {
 		p.Kill()
@@ -114,7 +126,7 @@ func (p *Process) start(args []string) {
 		p.t.Fatal(err)
 	}
 	defer log.Close()
-	p.cmd = exec.Command(Binary(p.t), append([]string{p.verb}, args...)...)
+	p.cmd = exec.Command(p.bin, append([]string{p.verb}, args...)...)
 	p.cmd.Stderr = log
 	p.cmd.Env = append(os.Environ(), p.env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
