@@ -51,8 +51,30 @@ func WithoutFsync() Option {
 // server of its own: tests may break it.
 func NewPostgres(t testing.TB, opts ...Option) *PostgresServer {
 	t.Helper()
-	p, err := startPostgres(opts...)
+	p, err := startPostgres(fresh, opts...)
 	must(t, err)
+	return p.endsWith(t)
+}
+
+// Standby starts a copy of the server that follows it, asynchronously, by the address of a relay
+// to it, until it is promoted.
+func (p *PostgresServer) Standby(t testing.TB, by string) *PostgresServer {
+	t.Helper()
+	s, err := startPostgres(func(bin, data string) *exec.Cmd {
+		return exec.Command(filepath.Join(bin, "pg_basebackup"), "-d", "postgres://"+superuser+"@"+by+"/postgres?sslmode=disable",
+			"-D", data, "-R", "-X", "stream", "-c", "fast", "--no-sync")
+	})
+	must(t, err)
+	return s.endsWith(t)
+}
+
+// Promote makes a standby a server of its own, with what has reached it.
+func (p *PostgresServer) Promote(t testing.TB) {
+	t.Helper()
+	must(t, execute(p.URL, `SELECT pg_promote()`))
+}
+
+func (p *PostgresServer) endsWith(t testing.TB) *PostgresServer {
 	t.Cleanup(func() {
 		if err := p.reaper.end(); err != nil {
 			t.Errorf("end postgres: %v", err)
@@ -87,7 +109,7 @@ var sharedPostgres = sync.OnceValues(func() (*PostgresServer, error) {
 	if u := os.Getenv(databaseVariable); u != "" {
 		return &PostgresServer{URL: u}, nil
 	}
-	return startPostgres()
+	return startPostgres(fresh)
 })
 
 func execute(url, statement string) error {
@@ -136,7 +158,13 @@ func (p *PostgresServer) Start(t testing.TB) {
 	}
 }
 
-func startPostgres(opts ...Option) (*PostgresServer, error) {
+// fresh is the command that makes the data folder of an empty server; bin is where PostgreSQL's
+// programs are.
+func fresh(bin, data string) *exec.Cmd {
+	return exec.Command(filepath.Join(bin, "initdb"), "-D", data, "-U", superuser, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions")
+}
+
+func startPostgres(data func(bin, data string) *exec.Cmd, opts ...Option) (*PostgresServer, error) {
 	initdb, ok1 := find("initdb", "/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
 	postgres, ok2 := find("postgres", filepath.Dir(initdb))
 	if !ok1 || !ok2 {
@@ -154,7 +182,7 @@ func startPostgres(opts ...Option) (*PostgresServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := bootPostgres(as, dir, initdb, postgres, opts)
+	p, err := bootPostgres(as, dir, postgres, data(filepath.Dir(initdb), filepath.Join(dir, "data")), opts)
 	if err != nil {
 		return nil, errors.Join(err, r.end())
 	}
@@ -162,12 +190,10 @@ func startPostgres(opts ...Option) (*PostgresServer, error) {
 	return p, nil
 }
 
-func bootPostgres(as account, dir, initdb, postgres string, opts []Option) (*PostgresServer, error) {
-	data := filepath.Join(dir, "data")
-	cmd := exec.Command(initdb, "-D", data, "-U", superuser, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions")
-	cmd.Dir, cmd.SysProcAttr = dir, as.attributes()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("initdb: %w: %s", err, bytes.TrimSpace(out))
+func bootPostgres(as account, dir, postgres string, prepare *exec.Cmd, opts []Option) (*PostgresServer, error) {
+	prepare.Dir, prepare.SysProcAttr = dir, as.attributes()
+	if out, err := prepare.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", filepath.Base(prepare.Path), err, bytes.TrimSpace(out))
 	}
 	var with settings
 	for _, o := range opts {
@@ -182,7 +208,7 @@ func bootPostgres(as account, dir, initdb, postgres string, opts []Option) (*Pos
 		}
 		p := &PostgresServer{URL: fmt.Sprintf("postgres://%s@127.0.0.1:%d/postgres?sslmode=disable", superuser, port)}
 		p.server = &server{as: as, dir: dir, log: filepath.Join(dir, "log"), ping: pingPostgres(p.URL)}
-		p.server.args = append([]string{postgres, "-D", data, "-p", fmt.Sprint(port), "-c", "listen_addresses=127.0.0.1",
+		p.server.args = append([]string{postgres, "-D", filepath.Join(dir, "data"), "-p", fmt.Sprint(port), "-c", "listen_addresses=127.0.0.1",
 			"-c", "unix_socket_directories=", "-c", "max_connections=200", "-c", "shared_buffers=64MB"}, with.postgres...)
 		if err = p.server.start(); err == nil {
 			return p, nil
