@@ -113,7 +113,7 @@ func New(o Options) *ControlPlane {
 	}
 	c.publish = publish.New(publish.Options{
 		Store: o.Store, Cache: c.cache, Fleet: c.fleet, Log: o.Log,
-		Rules: rules, Lost: c.lost, Groups: c.groups,
+		Rules: rules, Origin: o.Store.Revision, Lost: c.lost, Groups: c.groups,
 	})
 	c.release = release.New(release.Options{
 		Store: o.Store, Now: o.Now, Clock: o.Store.Now, Woke: c.publish.Wake, Refused: c.fleet.Refusal, Log: o.Log,
@@ -127,7 +127,8 @@ func New(o Options) *ControlPlane {
 // then brought to what the database has.
 func (c *ControlPlane) lost(ctx context.Context, had, have uint64) error {
 	c.Log.Error("the database lost revisions; nodes are brought back to what it has", "had", had, "have", have)
-	return c.Store.Renew(ctx)
+	epoch, _ := c.cache.Head()
+	return c.Store.Renew(ctx, epoch)
 }
 
 // groups reads how groups are assigned.

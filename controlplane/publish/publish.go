@@ -56,8 +56,13 @@ type Options struct {
 	// every batch of revisions, four times a second without any, and after Wake.
 	Groups func(ctx context.Context) ([]rollout.Group, error)
 
+	// Origin tells who made a revision and when; nil: a history that lost revisions and has as
+	// many again is taken for the one before.
+	Origin func(ctx context.Context, rev uint64) (store.Revision, error)
+
 	// Lost hears that head is below what was published, or what a node runs, in the same
-	// history: an asynchronous failover lost commits, or an older dump was loaded. It may give
+	// history, or that a revision that was published is another one now: an asynchronous
+	// failover lost commits, or an older dump was loaded. It may give
 	// the history another epoch, so that nodes that run what was lost are resynced; else they
 	// follow as revisions pass theirs. It is told once of one loss.
 	Lost func(ctx context.Context, had, have uint64) error
@@ -76,8 +81,10 @@ type Publisher struct {
 
 	// Owned by Run.
 	groups []rollout.Group
-	epoch  string // last told to the fleet
-	told   uint64 // the highest revision reported as lost
+	epoch  string     // last told to the fleet
+	told   store.Head // the history and its highest revision last reported as lost
+	// tailOrigin is the origin of the tail.
+	tailOrigin store.Revision
 }
 
 // New returns a publisher.
@@ -203,12 +210,18 @@ func (p *Publisher) same(ctx context.Context, tail *snapshot.Snapshot) (bool, er
 		p.tail.Store(nil)
 		return false, nil
 	}
-	if head.Rev < seen {
-		if err := p.lost(ctx, seen, head.Rev); err != nil {
+	replaced := false
+	if head.Rev >= tail.Rev() {
+		if replaced, err = p.replaced(ctx, tail); err != nil {
 			return false, err
 		}
 	}
-	if head.Rev < tail.Rev() {
+	if head.Rev < seen || replaced {
+		if err := p.lost(ctx, store.Head{Epoch: tail.Epoch(), Rev: seen}, head.Rev); err != nil {
+			return false, err
+		}
+	}
+	if head.Rev < tail.Rev() || replaced {
 		p.tail.Store(nil)
 		return false, nil
 	}
@@ -216,13 +229,13 @@ func (p *Publisher) same(ctx context.Context, tail *snapshot.Snapshot) (bool, er
 }
 
 // lost reports a loss, once.
-func (p *Publisher) lost(ctx context.Context, had, have uint64) error {
+func (p *Publisher) lost(ctx context.Context, had store.Head, have uint64) error {
 	if had == p.told {
 		return nil
 	}
-	p.Log.ErrorContext(ctx, "commits were lost: nodes were given more than the store has", "had", had, "have", have)
+	p.Log.ErrorContext(ctx, "commits were lost: nodes were given what the store has not", "had", had.Rev, "have", have)
 	if p.Lost != nil {
-		if err := p.Lost(ctx, had, have); err != nil {
+		if err := p.Lost(ctx, had.Rev, have); err != nil {
 			return fmt.Errorf("report lost revisions: %w", err)
 		}
 	}

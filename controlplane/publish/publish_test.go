@@ -29,6 +29,16 @@ type memory struct {
 	broken  int // so many more reads of Changes end in the middle
 	woken   chan struct{}
 	calls   int
+	author  string // of all revisions
+}
+
+func (m *memory) Revision(_ context.Context, rev uint64) (store.Revision, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if rev > m.head.Rev {
+		return store.Revision{}, store.ErrNotFound
+	}
+	return store.Revision{Rev: rev, Actor: m.author}, m.away
 }
 
 func newMemory(epoch string) *memory {
@@ -177,7 +187,7 @@ func run(t *testing.T, m *memory) *fixture {
 	x := &fixture{t: t, store: m}
 	f := fleet.New(nil)
 	x.Publisher = New(Options{
-		Store: m, Fleet: f, Cache: xds.New(xds.Options{Observer: Observe(f)}),
+		Store: m, Origin: m.Revision, Fleet: f, Cache: xds.New(xds.Options{Observer: Observe(f)}),
 		Rules: &snapshot.Rules{Live: func(kind string) bool { return kind == "c" }},
 		Groups: func(context.Context) ([]rollout.Group, error) {
 			x.mu.Lock()
@@ -382,6 +392,31 @@ func TestLostCommitsAreReported(t *testing.T) {
 	defer x.mu.Unlock()
 	if !slices.Equal(x.lost, []uint64{3, 1}) {
 		t.Errorf("reported as lost: %v, want from 3 to 1", x.lost)
+	}
+}
+
+// A database that lost revisions and made as many again has a head that looks all right.
+func TestLostCommitsThatWereOvertakenAreReported(t *testing.T) {
+	t.Parallel()
+	m := newMemory("e1")
+	x := run(t, m)
+	m.commit("s/a=1")
+	m.commit("s/l=2")
+	x.reaches("head")
+	x.mu.Lock()
+	x.bump = "e2"
+	x.mu.Unlock()
+	other := newMemory("e1")
+	for _, op := range []string{"s/a=1", "s/b=2", "s/c=3"} {
+		other.commit(op)
+	}
+	m.set(func() { m.head, m.objects, m.changes, m.author = other.head, other.objects, other.changes, "another" })
+	wait(t, func() bool { epoch, _ := x.Cache.Head(); return epoch == "e2" })
+	x.reaches("what the other one has")
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !slices.Equal(x.lost, []uint64{2, 3}) {
+		t.Errorf("reported as lost: %v, want that 2 is another one with head at 3", x.lost)
 	}
 }
 

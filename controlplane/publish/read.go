@@ -22,6 +22,10 @@ func (p *Publisher) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read head: %w", err)
 	}
+	origin, err := p.origin(ctx, head.Rev)
+	if err != nil {
+		return err
+	}
 	base, err := p.base(ctx, head, start(head, groups))
 	if err != nil {
 		return err
@@ -38,8 +42,15 @@ func (p *Publisher) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read head: %w", err)
 	}
-	if again.Epoch != head.Epoch {
+	now, err := p.origin(ctx, head.Rev)
+	if err != nil {
+		return err
+	}
+	if again.Epoch != head.Epoch || !sameOrigin(now, origin) {
 		return fmt.Errorf("load revision %d: history changed meanwhile", head.Rev)
+	}
+	if p.tailOrigin = origin; tail.Rev() != head.Rev {
+		p.tailOrigin = store.Revision{} // of a later one, until it is followed
 	}
 	p.Log.InfoContext(ctx, "configuration loaded", "revision", tail.Rev(), "entities", tail.Len(), "epoch", tail.Epoch())
 	return p.hand(snaps, tail, groups)
@@ -81,48 +92,42 @@ func (p *Publisher) base(ctx context.Context, head store.Head, at uint64) (*snap
 	return empty.Apply(rev, all), nil
 }
 
-// follow publishes the revisions after tail up to rev.
+// follow publishes the revisions after tail up to rev, or as many as are handed over at once.
 func (p *Publisher) follow(ctx context.Context, tail *snapshot.Snapshot, rev uint64) error {
-	var snaps []*snapshot.Snapshot
-	flush := func(last *snapshot.Snapshot) error {
-		// A restore may have put other changes under the numbers that were just read.
-		if same, err := p.same(ctx, tail); err != nil || !same {
-			return errors.Join(err, errMoved)
-		}
-		groups, err := p.read(ctx) // here too: under steady writes look has no turn
-		if err != nil {
-			return err
-		}
-		if !slices.Equal(groups, p.groups) && p.missing(groups, tail.Rev()) {
-			p.tail.Store(nil)
-			return errMoved
-		}
-		err = p.hand(snaps, last, groups)
-		snaps = nil
+	rev = min(rev, tail.Rev()+batch)
+	origin, err := p.origin(ctx, rev)
+	if err != nil {
 		return err
 	}
+	var snaps []*snapshot.Snapshot
 	last, err := p.changes(ctx, tail, rev, func(s *snapshot.Snapshot) error {
 		snaps = append(snaps, s)
-		if len(snaps) < batch {
-			return nil
-		}
-		return flush(s)
+		return nil
 	})
-	switch {
-	case errors.Is(err, store.ErrCompacted):
+	if errors.Is(err, store.ErrCompacted) {
 		p.tail.Store(nil) // too far behind: the next step loads
 		return nil
-	case err == nil && len(snaps) > 0:
-		err = flush(last)
 	}
-	if errors.Is(err, errMoved) && p.tail.Load() == nil {
+	if err != nil {
+		return err
+	}
+	// A restore may have put other changes under the numbers that were just read.
+	if same, err := p.same(ctx, tail); err != nil {
+		return err
+	} else if !same {
+		return nil // the next step loads
+	}
+	groups, err := p.read(ctx) // here too: under steady writes look has no turn
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(groups, p.groups) && p.missing(groups, tail.Rev()) {
+		p.tail.Store(nil)
 		return nil
 	}
-	return err
+	p.tailOrigin = origin
+	return p.hand(snaps, last, groups)
 }
-
-// errMoved ends a following that has to begin from what is loaded anew.
-var errMoved = errors.New("history changed meanwhile")
 
 // changes makes the snapshot of every revision after base up to rev, and returns the last.
 // A revision is made once all its changes were read.

@@ -189,9 +189,10 @@ type Store interface {
 	Records
 	Audit
 
-	// Renew gives the history another epoch: revision numbers may now mean something else than
-	// they did to whoever read them before (a restore, a failover that lost commits).
-	Renew(ctx context.Context) error
+	// Renew gives the history another epoch than was: revision numbers may now mean something
+	// else than they did to whoever read them before (a restore, a failover that lost commits).
+	// Where it has another one already, nothing is done: many may find the same loss.
+	Renew(ctx context.Context, was string) error
 
 	// Now is the time by the database's clock: the one that all processes on it share, however
 	// wrong their own are.

@@ -71,9 +71,13 @@ func TestClockSkew(t *testing.T) {
 	if out, _ := stack.Shell(t, []string{"SEKI_SERVER=" + h.replicas[0].Addr("admin gRPC")}, stack.Binary(t)+" nodes"); !strings.Contains(out, "+3600s") && !strings.Contains(out, "+3599s") {
 		t.Errorf("seki nodes does not show the skew:\n%s", out)
 	}
+	begin := time.Now()
 	oncePerStage(t, h.awaitRelease(0, h.release(2), func(r *controlv1.Release) bool {
 		return r.GetState() == controlv1.ReleaseState_RELEASE_STATE_DONE
 	}))
+	if took := time.Since(begin); took < 2*bakeTime {
+		t.Errorf("two stages of %v were over after %v", bakeTime, took)
+	}
 }
 
 // skew waits until a node's clock is shown to be as wrong as it is.

@@ -182,7 +182,13 @@ func (h *house) toldOf(lost uint64) {
 
 // TestStandbyPromoted loses PostgreSQL to a standby that had not everything: what was not copied
 // is lost, and that is found, told and mended at the nodes; nothing else is lost.
-func TestStandbyPromoted(t *testing.T) {
+func TestStandbyPromoted(t *testing.T) { promoted(t, 0) }
+
+// TestStandbyOvertakes is the same, where the standby has more revisions than were lost by the
+// time the replicas look: the numbers go on, and mean something else.
+func TestStandbyOvertakes(t *testing.T) { promoted(t, 30) }
+
+func promoted(t *testing.T, overtaking int) {
 	t.Parallel()
 	longRow(t)
 	primary := services.NewPostgres(t)
@@ -214,13 +220,20 @@ func TestStandbyPromoted(t *testing.T) {
 	front.HoldAll() // nobody hears of the end
 	primary.Kill(t)
 	standby.Promote(t)
+	h.add(stack.StartReplica(t, standby.URL))
+	h.replicas[2].WaitReady()
+	first := h.write(0)
+	for i := range overtaking {
+		first.insist(8, i) // at the replica that knows of nothing else
+	}
 	front.To(standby.URL)
 	front.Cut()
 	front.Release()
-	h.otherEpoch(before, old)
+	h.otherEpoch(before, old+uint64(overtaking))
 	h.toldOf(lost)
 	h.converge()
 	w.holds(h)
+	first.holds(h)
 	if faults := after.of(h).Lost(); len(faults) != 10 {
 		t.Errorf("the checker finds %d of 10 lost writes: %s", len(faults), strings.Join(faults, "; "))
 	}

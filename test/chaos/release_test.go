@@ -42,6 +42,8 @@ func TestReleaseWithoutLeader(t *testing.T) {
 	}
 }
 
+const bakeTime = 2 * time.Second
+
 // release begins to move the group g to a new revision in so many stages.
 func (h *house) release(stages int) (id string) {
 	h.Helper()
@@ -54,7 +56,7 @@ func (h *house) release(stages int) (id string) {
 	h.must(0, service("00000000-0000-4000-8000-000000000001", "/new"))
 	req := &controlv1.CreateReleaseRequest{Group: "g"}
 	for i := range stages {
-		req.Stages = append(req.Stages, &controlv1.Stage{Share: float64(i+1) / float64(stages), Bake: durationpb.New(2 * time.Second)})
+		req.Stages = append(req.Stages, &controlv1.Stage{Share: float64(i+1) / float64(stages), Bake: durationpb.New(bakeTime)})
 	}
 	made, err := h.desks[0].rollout.CreateRelease(h.Context(), req)
 	if err != nil {

@@ -145,8 +145,8 @@ func (s *Store) Now(ctx context.Context) (time.Time, error) {
 }
 
 // Renew implements store.Store.
-func (s *Store) Renew(ctx context.Context) error {
-	if _, err := s.pool.Exec(ctx, `UPDATE head SET epoch = $1`, uuid.NewString()); err != nil {
+func (s *Store) Renew(ctx context.Context, was string) error {
+	if _, err := s.pool.Exec(ctx, `UPDATE head SET epoch = $1 WHERE epoch = $2`, uuid.NewString(), was); err != nil {
 		return source{s.pool}.Fault("renew epoch", err)
 	}
 	return nil

@@ -132,10 +132,10 @@ func (s *Store) Ping(ctx context.Context) error {
 func (s *Store) Now(context.Context) (time.Time, error) { return time.Now(), nil }
 
 // Renew implements store.Store.
-func (s *Store) Renew(ctx context.Context) error {
+func (s *Store) Renew(ctx context.Context, was string) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if err := s.writer.exec(ctx, `UPDATE head SET epoch = ?1`, uuid.NewString()); err != nil {
+	if err := s.writer.exec(ctx, `UPDATE head SET epoch = ?1 WHERE epoch = ?2`, uuid.NewString(), was); err != nil {
 		return source{s.readers}.Fault("renew epoch", err)
 	}
 	return nil

@@ -199,6 +199,7 @@ func renew(ctx context.Context, d *desk) {
 	if err != nil {
 		d.Fatal(err)
 	}
+	var renewed []string
 	d.commit(put("services", 1, "s"))
 	written, err := d.Revision(ctx, 1)
 	if err != nil {
@@ -207,8 +208,18 @@ func renew(ctx context.Context, d *desk) {
 	if at, err := d.Now(ctx); err != nil || at.Before(written.At) || at.Sub(written.At) > time.Hour {
 		d.Errorf("Now = %v, %v after a revision of %v by the same clock", at, err, written.At)
 	}
-	if err := d.Renew(ctx); err != nil {
-		d.Fatal(err)
+	for range 2 { // the second one finds another epoch than the one it saw
+		if err := d.Renew(ctx, before.Epoch); err != nil {
+			d.Fatal(err)
+		}
+		after, err := d.Head(ctx)
+		if err != nil {
+			d.Fatal(err)
+		}
+		renewed = append(renewed, after.Epoch)
+	}
+	if renewed[0] != renewed[1] {
+		d.Errorf("a loss that was found twice gave epochs %v", renewed)
 	}
 	after, err := d.Head(ctx)
 	if err != nil || after.Epoch == before.Epoch || len(after.Epoch) != 36 || after.Rev != 1 {
