@@ -45,7 +45,7 @@ func (c *call) printStatus(res *controlv1.StatusResponse) {
 	fmt.Fprintf(c.out, "Sekifuda %s, up %s\n", res.GetVersion(), time.Since(res.GetStartedAt().AsTime()).Round(time.Second))
 	fmt.Fprintf(c.out, "database   %s, %s\n", res.GetDatabase(), reach)
 	fmt.Fprintf(c.out, "revision   %d (history %s)\n", res.GetHead(), res.GetEpoch())
-	fmt.Fprintf(c.out, "nodes      %d connected, %d enforce the head revision\n", res.GetNodesConnected(), res.GetNodesCurrent())
+	fmt.Fprintf(c.out, "nodes      %d connected, %d run what they should\n", res.GetNodesConnected(), res.GetNodesCurrent())
 	for _, kind := range slices.Sorted(maps.Keys(res.GetEntities())) {
 		if n := res.GetEntities()[kind]; n > 0 {
 			fmt.Fprintf(c.out, "  %-24s %d\n", kind, n)

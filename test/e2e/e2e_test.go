@@ -277,7 +277,7 @@ func TestApply(t *testing.T) {
 		{"apply -f " + file, "0 to create, 0 to change, 16 as they are"},
 		{"get services api-gateway -output json", `"name": "api-gateway"`},
 		{"log", "first"},
-		{"status", "1 connected, 1 enforce the head revision"},
+		{"status", "1 connected, 1 run what they should"},
 		{"nodes", "true"},
 		{"diff 0", "+ services api-gateway"},
 		{"delete consumers ai-dev-user", "deleted consumers ai-dev-user"},
