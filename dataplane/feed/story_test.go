@@ -83,6 +83,7 @@ type story struct {
 	opens chan *played // streams that nodes opened
 
 	client *Client
+	life   int // of the node, in its host's name: a stream of a former one may come late
 	stop   func()
 	stream *played
 	nonce  int
@@ -249,8 +250,9 @@ func (s *story) die() {
 }
 
 func (s *story) boot(want string) {
+	s.life++
 	c, err := New(Options{
-		Conn: s.conn, Applier: s, NodeID: "n1", Group: s.group, Version: s.build, Hostname: "h",
+		Conn: s.conn, Applier: s, NodeID: "n1", Group: s.group, Version: s.build, Hostname: fmt.Sprint("h", s.life),
 		Labels: map[string]string{"zone": "a"}, Dir: s.dir, Clock: s.clock,
 	})
 	if err != nil {
@@ -281,12 +283,7 @@ func short(p Pos) string {
 }
 
 func (s *story) connect(args []string) {
-	select {
-	case s.stream = <-s.opens:
-	case <-time.After(10 * time.Second):
-		s.fatalf("node does not connect")
-	}
-	q := s.request()
+	q := s.opened()
 	n := q.GetNode()
 	if n.GetId() != "n1" || n.GetCluster() != s.group || n.GetUserAgentVersion() != s.build ||
 		n.GetMetadata().GetFields()["labels"].GetStructValue().GetFields()["zone"].GetStringValue() != "a" {
@@ -314,6 +311,21 @@ func (s *story) connect(args []string) {
 		s.fatalf("node connects %v", got)
 	}
 	s.eventually("the status", func() bool { return s.client.Status().Connected })
+}
+
+// opened returns the first request of the stream that this life of the node opened.
+func (s *story) opened() *discovery.DeltaDiscoveryRequest {
+	for deadline := time.After(10 * time.Second); ; {
+		select {
+		case s.stream = <-s.opens:
+		case <-deadline:
+			s.fatalf("node does not connect")
+		}
+		q, ok := <-s.stream.in
+		if ok && q.GetNode().GetMetadata().GetFields()["hostname"].GetStringValue() == fmt.Sprint("h", s.life) {
+			return q
+		}
+	}
 }
 
 func (s *story) request() *discovery.DeltaDiscoveryRequest {
