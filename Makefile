@@ -9,8 +9,9 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 BUF     := $(GO) tool -modfile=tools.mod buf
 LINT    := $(GO) tool -modfile=tools.mod staticcheck
 ARGS    ?=
+DECK    ?= deck
 
-.PHONY: help run build dev test check lint generate bench pgo conformance fuzz bench-fleet chaos limits parity clean tidy
+.PHONY: help run build dev test check lint generate bench pgo conformance fuzz bench-fleet chaos limits parity deck clean tidy
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -76,6 +77,11 @@ limits: ## ways to limit side by side in the simulator, then ten gates on real R
 	@test/setup.sh
 	$(GO) run ./test/limits $(ARGS)
 	SEKI_LIMITS_FULL=1 $(GO) test -count=1 -v ./test/limits
+
+deck: ## the real decK against the gateway (DECK=path of a built decK 1.55)
+	@test -x "$$(command -v '$(DECK)')" || { echo 'make deck DECK=PATH: PATH is a decK that was built or downloaded: https://github.com/kong/deck'; exit 2; }
+	@test/setup.sh
+	SEKI_TEST_DECK="$$(realpath "$$(command -v '$(DECK)')")" $(GO) test -count=1 -v -timeout 30m ./test/deck | grep -E '^ *(---|FAIL|ok|decK|[a-z_]+_test.go)'
 
 parity: ## replay Kong's recorded answers
 	@test/setup.sh
