@@ -475,6 +475,7 @@ func FuzzRecover(f *testing.F) {
 func FuzzGuard(f *testing.F) {
 	f.Add("version 1\ncrashed e.1.2.3/" + feedv1.SetHash{}.String() + "\napplying e.1.2.4/" + feedv1.SetHash{}.String())
 	f.Add("version 1\napplying")
+	f.Add("version 1\nend\napplying e.1.2.4/" + feedv1.SetHash{}.String())
 	f.Fuzz(func(t *testing.T, text string) {
 		g := &guard{version: "1"}
 		g.read(text)

@@ -2,10 +2,11 @@ package feed
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,15 +23,18 @@ const (
 	// maxDeaths is how many revisions are remembered as deadly, the number that can be
 	// recovered: walking back through all of them ends at one that was not.
 	maxDeaths = recoverable
+	// last is the last line of the file.
+	last = "end"
 )
 
 // guard remembers across a crash what the node was about to apply. It is a small text file,
-// written before the swap without fsync: it outlives the process, which is what it is for.
+// kept open and written before the swap without fsync: what it says outlives the process, which
+// is what it is for.
 //
 // One death may have any reason: a kill -9 by hand, the machine. So the first one only makes a
 // revision suspect, and it is tried again; of a second one the revision is guilty.
 type guard struct {
-	path    string // "": in memory only
+	file    *os.File // nil: in memory only
 	version string
 	wake    chan struct{}
 
@@ -49,13 +53,14 @@ func openGuard(dir, version string) (*guard, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	g.path = filepath.Join(dir, "applying")
-	text, err := os.ReadFile(g.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return g, nil
-	}
+	file, err := os.OpenFile(filepath.Join(dir, "applying"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
+	}
+	g.file = file
+	text, err := io.ReadAll(file)
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
 	}
 	g.read(string(text))
 	return g, g.write()
@@ -70,6 +75,9 @@ func (g *guard) read(text string) {
 		return
 	}
 	for sc.Scan() {
+		if sc.Text() == last {
+			return
+		}
 		word, rest, _ := strings.Cut(sc.Text(), " ")
 		at, err := feedv1.ParsePos(rest)
 		if err != nil {
@@ -108,18 +116,13 @@ func same(a, b Pos) bool {
 	return a.Epoch == b.Epoch && a.Staged == b.Staged && a.Live == b.Live && a.Hash == b.Hash
 }
 
-// write replaces the file, or removes one that has nothing to say.
+// write says what there is to say, over what the file said: a process that is killed does not
+// tear a write, and what a longer text left behind the last line is not read.
 func (g *guard) write() error {
-	if g.path == "" {
+	if g.file == nil {
 		return nil
 	}
-	if g.applying == (Pos{}) && len(g.dead) == 0 && len(g.suspects) == 0 {
-		if err := os.Remove(g.path); !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
-	}
-	var b strings.Builder
+	var b bytes.Buffer
 	fmt.Fprintf(&b, "version %s\n", g.version)
 	for _, at := range g.dead {
 		fmt.Fprintf(&b, "crashed %v\n", at)
@@ -130,10 +133,9 @@ func (g *guard) write() error {
 	if g.applying != (Pos{}) {
 		fmt.Fprintf(&b, "applying %v\n", g.applying)
 	}
-	if err := os.WriteFile(g.path+".tmp", []byte(b.String()), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(g.path+".tmp", g.path)
+	b.WriteString(last + "\n")
+	_, err := g.file.WriteAt(b.Bytes(), 0)
+	return err
 }
 
 // begin notes what is about to be applied.
@@ -166,7 +168,15 @@ func (g *guard) applied(to Pos, now time.Time) {
 }
 
 // end clears the mark of what is in force: a node that is told to end has not died of it.
-func (g *guard) end(now time.Time) { g.settle(now.Add(settleFor)) }
+func (g *guard) end(now time.Time) {
+	g.settle(now.Add(settleFor))
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.file != nil {
+		_ = g.file.Close() // what was to be said is said
+		g.file = nil
+	}
+}
 
 // run clears the mark of revisions that the node survived.
 func (g *guard) run(ctx context.Context, clock Clock) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"modernc.org/sqlite"
 
@@ -13,12 +14,44 @@ import (
 	"github.com/sekifuda/sekifuda/controlplane/store/tables"
 )
 
-// source asks the reading connections.
-type source struct{ db *sql.DB }
+// source asks the reading connections. Questions stay prepared: SQLite takes as long to read a
+// small one as to answer it.
+type source struct {
+	db       *sql.DB
+	prepared *sync.Map // query as in tables -> *sql.Stmt; closed with db
+}
+
+func newSource(db *sql.DB) source { return source{db, &sync.Map{}} }
 
 func (s source) Query(ctx context.Context, query string, args ...any) (tables.Rows, error) {
-	return ask(ctx, s.db, query, args)
+	// Those with many arguments have as many forms as callers have tags.
+	if len(args) > 8 {
+		return rows(s.db.QueryContext(ctx, spelled(query), args...))
+	}
+	stmt, err := s.prepare(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return rows(stmt.QueryContext(ctx, args...))
 }
+
+func (s source) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+	if stmt, ok := s.prepared.Load(query); ok {
+		return stmt.(*sql.Stmt), nil
+	}
+	stmt, err := s.db.PrepareContext(ctx, spelled(query))
+	if err != nil {
+		return nil, err
+	}
+	if first, raced := s.prepared.LoadOrStore(query, stmt); raced {
+		_ = stmt.Close() // never asked
+		return first.(*sql.Stmt), nil
+	}
+	return stmt, nil
+}
+
+// spelled puts a question in SQLite's spelling of numbered parameters: ?1 for $1.
+func spelled(query string) string { return strings.ReplaceAll(query, "$", "?") }
 
 func (s source) View(ctx context.Context) (tables.Asker, func(), error) {
 	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
@@ -28,23 +61,18 @@ func (s source) View(ctx context.Context) (tables.Asker, func(), error) {
 	return view{tx}, func() { _ = tx.Rollback() }, nil // nothing to lose: it only reads
 }
 
+// view asks long questions, for which reading them is nothing.
 type view struct{ tx *sql.Tx }
 
 func (v view) Query(ctx context.Context, query string, args ...any) (tables.Rows, error) {
-	return ask(ctx, v.tx, query, args)
+	return rows(v.tx.QueryContext(ctx, spelled(query), args...))
 }
 
-type asker interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}
-
-// ask puts the question in SQLite's spelling of numbered parameters: ?1 for $1.
-func ask(ctx context.Context, db asker, query string, args []any) (tables.Rows, error) {
-	rows, err := db.QueryContext(ctx, strings.ReplaceAll(query, "$", "?"), args...)
+func rows(r *sql.Rows, err error) (tables.Rows, error) {
 	if err != nil {
 		return nil, err
 	}
-	return answer{rows}, nil
+	return answer{r}, nil
 }
 
 // answer is sql.Rows with a quiet Close: what went wrong is in Err.

@@ -91,7 +91,7 @@ func (s *Store) open(ctx context.Context, path string) error {
 	}
 	s.readers.SetMaxOpenConns(maxReaders)
 	s.readers.SetMaxIdleConns(maxReaders)
-	s.Reader = tables.NewReader(source{s.readers})
+	s.Reader = tables.NewReader(newSource(s.readers))
 	head, err := s.Head(ctx)
 	if err != nil {
 		return err
@@ -136,7 +136,7 @@ func (s *Store) Renew(ctx context.Context, was string) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	if err := s.writer.exec(ctx, `UPDATE head SET epoch = ?1 WHERE epoch = ?2`, uuid.NewString(), was); err != nil {
-		return source{s.readers}.Fault("renew epoch", err)
+		return source{}.Fault("renew epoch", err)
 	}
 	return nil
 }
