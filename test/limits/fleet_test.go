@@ -104,19 +104,22 @@ func check(t *testing.T, name string, r *report, begin time.Time, seconds int, l
 		t.Errorf("%s: %d admitted in outages, %d errors, want none", name, r.InOutage, r.Errors)
 	}
 	for w, c := range r.Charged {
-		if c.Admitted > limit {
-			t.Errorf("%s: %d admitted in second %d, want at most %d", name, c.Admitted, w-begin.Unix(), limit)
+		// By the limiter's clock, which is Redis's. What came after the load's end came late, on
+		// a busy machine.
+		due, late := r.due(w, limit), w >= begin.Unix()+int64(seconds)
+		if c.Admitted > due || c.Admitted < due && !late {
+			t.Errorf("%s: second %d: offered %d, admitted %d, want %d", name, w-begin.Unix(), c.Offered, c.Admitted, due)
 		}
 	}
 	for i := range seconds {
-		c := r.Charged[begin.Unix()+int64(i)]
-		if want := min(limit, c.Offered); c.Admitted != want {
-			t.Errorf("%s: second %d: offered %d, admitted %d, want %d", name, i, c.Offered, c.Admitted, want)
+		w := begin.Unix() + int64(i)
+		if r.Charged[w].Offered == 0 {
+			t.Errorf("%s: nothing was offered in second %d", name, i)
 		}
 		// By this machine's clock the windows are as Redis has them to within a millisecond
 		// or so; on a busy machine requests are decided late.
-		came := r.Came[begin.Unix()+int64(i)]
-		t.Logf("%s: second %d: offered %d, charged %d, admitted by clock %d", name, i, c.Offered, c.Admitted, came.Admitted)
+		t.Logf("%s: second %d: offered %d, charged %d, admitted by clock %d",
+			name, i, r.Charged[w].Offered, r.Charged[w].Admitted, r.Came[w].Admitted)
 	}
 }
 

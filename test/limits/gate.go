@@ -38,17 +38,19 @@ type orders struct {
 type report struct {
 	// Charged is by the window that the limiter says, Came by this machine's clock.
 	Charged, Came map[int64]tally
-	Latencies     []int64 // of each bucket, as bucketOf
-	Watched       []int64 // of that, from WatchFrom to WatchTo
-	Asks          uint64
-	InOutage      uint64
-	Errors        int64
-	Requests      int64
+	// Offered counts the requests of each identifier by Charged's windows, where there are many.
+	Offered   map[int64][]int64
+	Latencies []int64 // of each bucket, as bucketOf
+	Watched   []int64 // of that, from WatchFrom to WatchTo
+	Asks      uint64
+	InOutage  uint64
+	Errors    int64
+	Requests  int64
 }
 
 func newReport() *report {
 	return &report{
-		Charged: map[int64]tally{}, Came: map[int64]tally{},
+		Charged: map[int64]tally{}, Came: map[int64]tally{}, Offered: map[int64][]int64{},
 		Latencies: make([]int64, latencyBuckets), Watched: make([]int64, latencyBuckets),
 	}
 }
@@ -124,11 +126,16 @@ func driveOne(ctx context.Context, l plugin.Limiter, o *orders, i int) *report {
 		if wait := due - time.Since(start); wait > 500*time.Microsecond {
 			pause(ctx, wait)
 		}
-		id := "one"
-		if o.Keys > 0 {
-			id = fmt.Sprint("id", (n*drivers+i)%o.Keys)
+		if o.Keys == 0 {
+			r.take(l, o, "one")
+			continue
 		}
-		r.take(l, o, id)
+		k := (n*drivers + i) % o.Keys
+		at := r.take(l, o, fmt.Sprint("id", k))
+		if r.Offered[at] == nil {
+			r.Offered[at] = make([]int64, o.Keys)
+		}
+		r.Offered[at][k]++
 	}
 	return r
 }
@@ -140,7 +147,8 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (r *report) take(l plugin.Limiter, o *orders, id string) {
+// take sends one request and returns the window that it was charged to.
+func (r *report) take(l plugin.Limiter, o *orders, id string) (charged int64) {
 	var d plugin.Decision
 	came := time.Now()
 	err := l.Take(context.Background, id, 1, &d)
@@ -164,8 +172,21 @@ func (r *report) take(l plugin.Limiter, o *orders, id string) {
 		start, _ := lease.Bounds(o.Windows[0].Period, t)
 		return start.Unix()
 	}
-	r.Charged[at(d.Now)] = r.Charged[at(d.Now)].plus(one)
+	charged = at(d.Now)
+	r.Charged[charged] = r.Charged[charged].plus(one)
 	r.Came[at(came)] = r.Came[at(came)].plus(one)
+	return charged
+}
+
+// due is how many requests of a window an exact limit of each identifier admits.
+func (r *report) due(window, limit int64) (n int64) {
+	if r.Offered[window] == nil {
+		return min(limit, r.Charged[window].Offered)
+	}
+	for _, offered := range r.Offered[window] {
+		n += min(limit, offered)
+	}
+	return n
 }
 
 func (r *report) add(x *report) {
@@ -174,6 +195,14 @@ func (r *report) add(x *report) {
 	}
 	for w, t := range x.Came {
 		r.Came[w] = r.Came[w].plus(t)
+	}
+	for w, each := range x.Offered {
+		if r.Offered[w] == nil {
+			r.Offered[w] = make([]int64, len(each))
+		}
+		for k, n := range each {
+			r.Offered[w][k] += n
+		}
 	}
 	for i, n := range x.Latencies {
 		r.Latencies[i] += n
