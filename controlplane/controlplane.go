@@ -195,7 +195,7 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 
 // serveFeeds serves all feeds by one server: streams are numbered by it.
 func (c *ControlPlane) serveFeeds(ctx context.Context, g *errgroup.Group) {
-	feeds, o := c.OpenFeeds, xds.ServerOptions{Identify: identify, Nodes: fleet.NewReports(c.fleet, reporter)}
+	feeds, o := c.OpenFeeds, xds.ServerOptions{Identify: identify, Nodes: fleet.NewReports(ctx, c.fleet, reporter)}
 	if c.Authority != nil {
 		feeds = slices.Clone(c.Feeds)
 		for _, l := range c.OpenFeeds {

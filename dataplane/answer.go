@@ -128,5 +128,5 @@ func (d *DataPlane) reachable() bool {
 	if d.Reachable != nil {
 		return d.Reachable()
 	}
-	return d.feed.Status().Connected
+	return d.following.connected()
 }

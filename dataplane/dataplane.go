@@ -70,6 +70,11 @@ type Options struct {
 	MaxHeaderBytes  int
 	MaxBodyBytes    int64
 	DrainTimeout    time.Duration
+	// LeaveTimeout is DrainTimeout after HandedOver: nobody waits for this process to end.
+	LeaveTimeout time.Duration
+	// Patient doors stay shut until the node enforces a revision: another process serves them
+	// until then.
+	Patient bool
 
 	Cache Cache // of answers; nil: nobody looks into it
 
@@ -84,20 +89,22 @@ type Options struct {
 // DataPlane is a node, ready to run.
 type DataPlane struct {
 	Options
-	engine   *engine.Engine
-	feed     *feed.Client
-	limits   *limits.Limits
-	metrics  *telemetry.Metrics
-	refusals *telemetry.Refusals
-	compiler *graph.Compiler
-	crew     *crew
-	network  *upstream.Network
+	engine    *engine.Engine
+	following following
+	limits    *limits.Limits
+	metrics   *telemetry.Metrics
+	refusals  *telemetry.Refusals
+	compiler  *graph.Compiler
+	crew      *crew
+	network   *upstream.Network
 
 	graph   *graph.Graph // owned by the feed's loop
 	served  atomic.Pointer[graph.Graph]
 	tally   tally
 	rules   rules
 	running atomic.Pointer[feedv1.Pos]
+	first   chan struct{} // closed when running is first set
+	left    atomic.Bool   // another process serves the same doors
 }
 
 // New wires the rooms. It does no network I/O; it reads the node's id from its data folder.
@@ -114,7 +121,7 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 		o.NodeID = id
 	}
 	d := &DataPlane{
-		Options: o, crew: newCrew(o.Log), refusals: telemetry.NewRefusals(),
+		Options: o, crew: newCrew(o.Log), refusals: telemetry.NewRefusals(), first: make(chan struct{}),
 		network: upstream.NewNetwork(upstream.NetworkOptions{
 			Now: o.Now, Resolver: &upstream.DNS{Servers: o.DNSServers},
 		}),
@@ -144,12 +151,11 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.feed, err = feed.New(feed.Options{
+	return d, d.following.init(feed.Options{
 		Conn: conn, Identity: o.Identity, NodeID: o.NodeID, Group: o.Group, Hostname: hostname, Labels: o.Labels, Version: o.Version,
 		Dir: filepath.Join(o.DataDir, "snapshots"), Applier: d, Answer: d.answer, Log: o.Log,
 		Stats: func() []*feedv1.RevisionStats { return d.tally.since(d.engine.Served()) },
 	})
-	return d, err
 }
 
 // NodeID is the node's name.
@@ -206,7 +212,9 @@ func (d *DataPlane) Apply(ctx context.Context, m feed.Move) error {
 	d.crew.end(ctx, end, old)
 	d.graph = next
 	d.served.Store(next)
-	d.running.Store(&m.To)
+	if d.running.Swap(&m.To) == nil {
+		close(d.first)
+	}
 	return nil
 }
 
@@ -238,13 +246,8 @@ func refused(r *graph.Refusal) error {
 // Run serves until ctx ends, then drains: requests finish, keep-alive connections close,
 // filters send what they have queued.
 func (d *DataPlane) Run(ctx context.Context) error {
-	// The last good configuration serves before there is any connection. What cannot be read
-	// is said and does not stop the node: the control plane has the configuration too.
-	if pos, err := d.feed.Boot(ctx); err != nil {
-		d.Log.Warn("no last good configuration to start with", "error", err)
-	} else if pos != (feedv1.Pos{}) {
-		d.Log.Info("started with the last good configuration", "revision", pos.Staged)
-	}
+	// The last good configuration serves before there is any connection.
+	d.following.boot(ctx)
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	g := new(errgroup.Group)
@@ -260,9 +263,15 @@ func (d *DataPlane) Run(ctx context.Context) error {
 			return nil
 		})
 	}
-	watch(func() error { return d.feed.Run(stop) })
+	d.following.start(stop)
 	watch(func() error { return d.engine.Run(work) })
 	watch(func() error { return d.limits.Run(work) })
+	if d.Patient {
+		select {
+		case <-d.first:
+		case <-stop.Done():
+		}
+	}
 	if d.Proxy != nil {
 		watch(func() error { return d.engine.Serve(d.door(d.Proxy)) })
 	}
@@ -276,12 +285,23 @@ func (d *DataPlane) Run(ctx context.Context) error {
 		watch(func() error { return d.engine.ServeStream(d.door(l), true) })
 	}
 	<-stop.Done()
-	drain, cancel := context.WithTimeout(work, d.DrainTimeout)
-	defer cancel()
-	if err := d.engine.Shutdown(drain); err != nil {
-		d.Log.Warn("requests were cut off at the end of the drain", "timeout", d.DrainTimeout)
-	}
+	d.following.end()
+	d.drain(work)
 	d.crew.finish()
 	stopWork()
 	return g.Wait()
+}
+
+// drain returns when the requests under way are over, or were cut off.
+func (d *DataPlane) drain(ctx context.Context) {
+	timeout, leave := d.DrainTimeout, d.engine.Shutdown
+	if d.left.Load() {
+		timeout = d.LeaveTimeout
+		leave = func(ctx context.Context) error { return d.engine.HandOver(ctx, min(tellWithin, timeout)) }
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if err := leave(ctx); err != nil {
+		d.Log.Warn("requests were cut off at the end of the drain", "timeout", timeout)
+	}
 }

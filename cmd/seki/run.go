@@ -10,9 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
@@ -37,7 +38,16 @@ type process struct {
 	plugins *plugin.Set
 	schema  *schema.Schema
 	opened  []address
-	all     []net.Listener
+	all     []socket
+	asked   net.Listener // the status listener, which is served until the process ends
+	sockets sockets      // that were there before the process
+	before  *predecessor // nil: the process takes over from nobody
+}
+
+// socket is a listener and what its socket goes by.
+type socket struct {
+	name string
+	l    net.Listener
 }
 
 // address is one line of what the process prints about itself.
@@ -62,16 +72,20 @@ func (c *call) process(s commonSettings) (*process, error) {
 	if err := os.MkdirAll(s.dataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("--data-dir: %w", err)
 	}
-	return &process{commonSettings: s, call: c, log: log, level: level, plugins: plugins, schema: tables}, nil
+	p := &process{commonSettings: s, call: c, log: log, level: level, plugins: plugins, schema: tables}
+	return p, p.inherit()
 }
 
 // open opens a listener and notes its address for the screen.
 func (p *process) open(name, scheme, flagName, addr string) (net.Listener, error) {
-	l, err := listen(name, flagName, addr)
+	l, err := p.sockets.take(flagName, addr)
+	if err == nil && l == nil {
+		l, err = listen(name, flagName, addr)
+	}
 	if err != nil || l == nil {
 		return nil, err
 	}
-	p.all = append(p.all, l)
+	p.all = append(p.all, socket{socketName(flagName, addr), l})
 	p.opened = append(p.opened, address{name, scheme + "://" + reachable(l.Addr().String())})
 	return l, nil
 }
@@ -90,8 +104,8 @@ func reachable(addr string) string {
 
 // close closes what was opened, when the process cannot start after all.
 func (p *process) close() {
-	for _, l := range p.all {
-		_ = l.Close() // it may be served already
+	for _, s := range p.all {
+		_ = s.l.Close() // it may be served already
 	}
 }
 
@@ -128,25 +142,27 @@ func runAll(ctx context.Context, c *call) error {
 		p.log.Warn("a setting of Kong's is not used", "setting", key, "reason", why)
 	}
 	defer p.close()
-	inside := bufconn.Listen(1 << 20)
-	var cp *controlplane.ControlPlane
-	reachable := func() bool { return cp.Reachable() } // asked once everything is served
-	dp, err := p.gate(ctx, &gate, reachable, "passthrough:///in-process", nil, grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-		return inside.DialContext(ctx)
+	var inside atomic.Pointer[bufconn.Listener]
+	var d desk
+	dp, err := p.gate(ctx, &gate, d.reachable, "passthrough:///in-process", nil, grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+		return inside.Load().DialContext(ctx)
 	}))
 	if err != nil {
 		return err
 	}
-	var closeStore func()
-	if cp, closeStore, err = p.office(ctx, &office, &gate, dp, inside); err != nil {
+	d.open = func() (*controlplane.ControlPlane, func(), error) {
+		inside.Store(bufconn.Listen(1 << 20))
+		return p.office(ctx, &office, &gate, dp, inside.Load())
+	}
+	if err := d.prepare(); err != nil {
 		return err
 	}
-	defer closeStore()
+	defer d.close()
 	if err := p.status(dp.Ready, dp); err != nil {
 		return err
 	}
 	p.announce("both planes in one process")
-	return p.run(ctx, cp, dp)
+	return p.run(ctx, &d, dp)
 }
 
 func runControlPlane(ctx context.Context, c *call) error {
@@ -166,13 +182,13 @@ func runControlPlane(ctx context.Context, c *call) error {
 		return err
 	}
 	defer p.close()
-	cp, closeStore, err := p.office(ctx, &office, nil, nil)
-	if err != nil {
+	d := desk{open: func() (*controlplane.ControlPlane, func(), error) { return p.office(ctx, &office, nil, nil) }}
+	if err := d.prepare(); err != nil {
 		return err
 	}
-	defer closeStore()
+	defer d.close()
 	if err := p.status(func() error {
-		if !cp.Ready() {
+		if !d.cp.Load().Ready() {
 			return errors.New("no revision is published yet")
 		}
 		return nil
@@ -180,7 +196,7 @@ func runControlPlane(ctx context.Context, c *call) error {
 		return err
 	}
 	p.announce("control plane")
-	return p.run(ctx, cp, nil)
+	return p.run(ctx, &d, nil)
 }
 
 func runDataPlane(ctx context.Context, c *call) error {
@@ -256,7 +272,7 @@ func (p *process) gate(ctx context.Context, s *gateSettings, reachable func() bo
 		Plugins: p.plugins, RedisURL: s.redisURL, TrustedIPs: trusted, RouterFlavor: p.routerFlavor,
 		DNSServers: servers, Marks: marks, ErrorType: s.errorType, DebugHeader: s.debugHeader, RealIPHeader: s.realIPHeader, RealIPRecursive: s.realIPRecursive,
 		HeaderTimeout: s.headerTimeout, BodyTimeout: s.bodyTimeout, IdleTimeout: s.idleTimeout,
-		MaxHeaderBytes: s.maxHeader, MaxBodyBytes: s.maxBody, DrainTimeout: s.drainTimeout,
+		MaxHeaderBytes: s.maxHeader, MaxBodyBytes: s.maxBody, DrainTimeout: s.drainTimeout, LeaveTimeout: s.leaveTimeout, Patient: p.before != nil,
 		Cache:     proxycache.Admin{Store: proxycache.Shared(), Now: time.Now},
 		Reachable: reachable, Log: p.log, Now: time.Now,
 	}
@@ -343,6 +359,7 @@ func (p *process) status(ready func() error, dp *dataplane.DataPlane) error {
 	if err != nil || l == nil {
 		return err
 	}
+	p.asked = l
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status/ready", func(w http.ResponseWriter, _ *http.Request) { answerReady(w, ready()) })
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answerReady(w, ready()) })
@@ -369,33 +386,29 @@ func answerReady(w http.ResponseWriter, err error) {
 	fmt.Fprint(w, `{"message":"ready"}`)
 }
 
-// run runs the planes until ctx ends. The node drains while its control plane still stands.
-func (p *process) run(ctx context.Context, cp *controlplane.ControlPlane, dp *dataplane.DataPlane) error {
-	officeCtx, closeOffice := context.WithCancel(context.WithoutCancel(ctx))
-	defer closeOffice()
-	g := new(errgroup.Group)
+// run runs the planes until ctx ends or a successor serves. The node drains while its control plane
+// still stands.
+func (p *process) run(ctx context.Context, d *desk, dp *dataplane.DataPlane) error {
 	stop, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	if cp != nil {
-		g.Go(func() error {
-			err := cp.Run(officeCtx)
-			fail(err)
-			return err
-		})
+	if d != nil {
+		d.start(fail)
 	}
+	var planes, others sync.WaitGroup
+	var err error
 	if dp != nil {
-		g.Go(func() error { reopenOnHangUp(stop, dp); return nil })
+		planes.Go(func() { err = dp.Run(stop); fail(err) })
+		others.Go(func() { reopenOnHangUp(stop, dp) })
 	}
-	g.Go(func() error {
-		defer closeOffice()
-		if dp == nil {
-			<-stop.Done()
-			return nil
-		}
-		return dp.Run(stop)
-	})
-	err := g.Wait()
-	if ctx.Err() != nil {
+	others.Go(func() { p.takeOver(stop, dp) })
+	others.Go(func() { p.handOverOnSignal(stop, d, dp, fail) })
+	<-stop.Done()
+	planes.Wait()
+	others.Wait()
+	if d != nil {
+		err = errors.Join(err, d.close())
+	}
+	if ctx.Err() != nil || context.Cause(stop) == errHandedOver {
 		notice(context.WithoutCancel(ctx), p.log, "stopped")
 	}
 	return err

@@ -51,6 +51,7 @@ type gateSettings struct {
 	maxHeader       int
 	maxBody         int64
 	drainTimeout    time.Duration
+	leaveTimeout    time.Duration
 }
 
 // commonSettings are every plane's.
@@ -110,6 +111,7 @@ func (s *gateSettings) flags(f *flags) {
 	f.IntVar(&s.maxHeader, "client-max-header-bytes", 64<<10, "bound of a request's head")
 	f.Int64Var(&s.maxBody, "client-max-body-bytes", 0, "bound of a request's body; 0: none")
 	f.DurationVar(&s.drainTimeout, "drain-timeout", 30*time.Second, "how long requests may take to finish after SIGTERM")
+	f.DurationVar(&s.leaveTimeout, "handover-timeout", 10*time.Minute, "how long requests may take to finish after SIGUSR2, when a new process serves")
 }
 
 // check refuses what would open a door unasked.

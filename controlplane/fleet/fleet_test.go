@@ -264,7 +264,7 @@ func TestReportsArriveOverTheWire(t *testing.T) {
 	connect(f, 1, 4)
 	l := bufconn.Listen(1 << 16)
 	server := grpc.NewServer()
-	feedv1.RegisterNodeServiceServer(server, NewReports(f, nil))
+	feedv1.RegisterNodeServiceServer(server, NewReports(t.Context(), f, nil))
 	served := make(chan struct{})
 	go func() { defer close(served); _ = server.Serve(l) }()
 	conn, err := grpc.NewClient("passthrough:///memory", grpc.WithTransportCredentials(insecure.NewCredentials()),

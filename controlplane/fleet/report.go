@@ -25,14 +25,15 @@ const (
 // Reports serves feedv1.NodeService into a fleet.
 type Reports struct {
 	feedv1.UnimplementedNodeServiceServer
+	ctx   context.Context
 	fleet *Fleet
 	who   func(ctx context.Context) (id string, known bool)
 }
 
 // NewReports returns the service that feeds f. who tells which node a connection proves to be
-// of; nil: none does, and nodes are taken at their word.
-func NewReports(f *Fleet, who func(ctx context.Context) (id string, known bool)) *Reports {
-	return &Reports{fleet: f, who: who}
+// of; nil: none does, and nodes are taken at their word. Its streams end when ctx does.
+func NewReports(ctx context.Context, f *Fleet, who func(ctx context.Context) (id string, known bool)) *Reports {
+	return &Reports{ctx: ctx, fleet: f, who: who}
 }
 
 // Report takes in one node's reports and answers until its stream ends, and asks it what
@@ -50,6 +51,8 @@ func (r *Reports) Report(s feedv1.NodeService_ReportServer) error {
 		select {
 		case err := <-ended:
 			return err
+		case <-r.ctx.Done():
+			return status.Error(codes.Unavailable, "the control plane ends")
 		case q := <-from.questions:
 			if err := s.Send(&feedv1.ReportResponse{Directive: &feedv1.ReportResponse_Question{Question: q}}); err != nil {
 				return err // and with the stream ends what receives

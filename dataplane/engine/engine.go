@@ -39,6 +39,8 @@ type Engine struct {
 
 	spare sync.Pool // exchanges that no connection has
 
+	leaving atomic.Bool // another process accepts: answers end their connections
+
 	mu        sync.Mutex // guards what follows
 	listeners map[*listening]struct{}
 	conns     map[tracked]struct{}

@@ -28,11 +28,10 @@ import (
 // h2server serves HTTP/2 connections; x/net/http2 does the protocol, the exchange is the same
 // as everywhere.
 type h2server struct {
-	eng      *Engine
-	server   *http2.Server
-	base     *http.Server
-	streams  sync.Pool // *stream
-	shutdown sync.Once
+	eng     *Engine
+	server  *http2.Server
+	base    *http.Server
+	streams sync.Pool // *stream
 }
 
 func newH2Server(e *Engine) *h2server {
@@ -67,11 +66,11 @@ func (c *h2conn) state() (phase, uint64) {
 
 func (c *h2conn) kill() { c.net.Close() }
 
+// drain does nothing: the server tells all connections at once.
+func (c *h2conn) drain() {}
+
 // drain has all connections say GOAWAY and end after their streams.
-func (c *h2conn) drain() {
-	s := c.server
-	s.shutdown.Do(func() { go s.base.Shutdown(context.Background()) })
-}
+func (s *h2server) drain() { go s.base.Shutdown(context.Background()) }
 
 // look does nothing: the library notices and ends the streams' contexts.
 func (c *h2conn) look(time.Time) {}

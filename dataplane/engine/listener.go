@@ -76,7 +76,7 @@ func (e *Engine) accept(l net.Listener, serve func(c net.Conn, claim netip.AddrP
 			go e.lead(c, announced, serve)
 			continue
 		}
-		if e.isClosing() {
+		if e.isClosing() || e.leaving.Load() {
 			return nil
 		}
 		var temporary net.Error
@@ -199,6 +199,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 		t.drain()
 	}
 	e.mu.Unlock()
+	e.h2.drain()
 	select {
 	case <-e.empty:
 		return nil
@@ -210,6 +211,40 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 		t.kill()
 	}
 	return ctx.Err()
+}
+
+// HandOver stops accepting because another process accepts from the same sockets. A connection
+// lives on until an answer has told its client to close it, for grace at most: a client that
+// finds its connection closed may have sent a request into it, one that was told has not. Then
+// it goes on as Shutdown does.
+func (e *Engine) HandOver(ctx context.Context, grace time.Duration) error {
+	e.leaving.Store(true)
+	e.mu.Lock()
+	for l := range e.listeners {
+		l.l.Close()
+	}
+	e.mu.Unlock()
+	e.h2.drain()
+	over := time.NewTimer(grace)
+	defer over.Stop()
+	look := time.NewTicker(quiesceEvery)
+	defer look.Stop()
+	for e.connected() {
+		select {
+		case <-look.C:
+			continue
+		case <-over.C:
+		case <-ctx.Done():
+		}
+		break
+	}
+	return e.Shutdown(ctx)
+}
+
+func (e *Engine) connected() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.conns) > 0
 }
 
 // selfSigned makes the certificate for names that configuration has none for.

@@ -37,7 +37,7 @@ func (c *conn) start(e *exchange, first []byte, last bool) error {
 	a := &c.answer
 	switching := r.Status == 101
 	// While a pump runs the body is its own.
-	a.close = e.head.Close || c.closing.Load() || e.body.pumping || !c.discard()
+	a.close = e.head.Close || c.closing.Load() || c.eng.leaving.Load() || e.body.pumping || !c.discard()
 	o := append(c.out[:0], "HTTP/1.1 "...)
 	o = strconv.AppendInt(o, int64(r.Status), 10)
 	o = append(o, ' ')

@@ -146,7 +146,10 @@ func (p *Process) start(args []string) {
 			if m := addressLine.FindStringSubmatch(s.Text()); m != nil {
 				urls[m[1]] = m[2]
 			} else if strings.HasPrefix(s.Text(), "Ready") {
-				said <- urls
+				select {
+				case said <- urls:
+				default: // a successor says it again
+				}
 			}
 		}
 		_ = cmd.Wait()

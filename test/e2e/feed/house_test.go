@@ -176,7 +176,7 @@ func replica(t *testing.T, s *memory, l net.Listener, groups func() []rollout.Gr
 		},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
-	server := xds.NewServer(ctx, c, xds.ServerOptions{Nodes: fleet.NewReports(f, nil)})
+	server := xds.NewServer(ctx, c, xds.ServerOptions{Nodes: fleet.NewReports(ctx, f, nil)})
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = p.Run(ctx) })
 	wg.Go(func() { _ = c.Run(ctx) })
