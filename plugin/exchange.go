@@ -140,6 +140,7 @@ type Response struct {
 
 	rewrite []func([]byte) []byte
 	edits   []func([]byte, bool) []byte
+	ends    []func(*Header) []byte
 }
 
 // Rewrite has the whole body of the answer passed through edit before it is sent: the gate
@@ -152,11 +153,18 @@ func (r *Response) Rewrites() []func([]byte) []byte { return r.rewrite }
 
 // Edit has the body of the answer pass through edit piece by piece, as it comes; last is true
 // with the last piece, which may be empty. What edit returns is sent at once. Only for
-// OnResponse; an answer that is also rewritten, or of a gRPC service, is not edited.
+// OnResponse; an answer that is also rewritten is not edited.
 func (r *Response) Edit(edit func(piece []byte, last bool) []byte) { r.edits = append(r.edits, edit) }
 
 // Edits returns what Edit registered, for the engine.
 func (r *Response) Edits() []func([]byte, bool) []byte { return r.edits }
+
+// EditTrailer has the trailer of an edited answer pass through edit once its body has ended. What
+// edit returns is sent as the end of the body; what it leaves in t is sent as the trailer.
+func (r *Response) EditTrailer(edit func(t *Header) (tail []byte)) { r.ends = append(r.ends, edit) }
+
+// TrailerEdits returns what EditTrailer registered, for the engine.
+func (r *Response) TrailerEdits() []func(*Header) []byte { return r.ends }
 
 // ModelUse is a call to a language model, for metrics. One without a provider is none.
 type ModelUse struct {
@@ -222,7 +230,7 @@ func (x *Exchange) Bind(e Engine) {
 	x.Request = Request{Header: header}
 	header = x.Response.Header
 	header.Reset()
-	x.Response = Response{Header: header, rewrite: x.Response.rewrite[:0], edits: x.Response.edits[:0]}
+	x.Response = Response{Header: header, rewrite: x.Response.rewrite[:0], edits: x.Response.edits[:0], ends: x.Response.ends[:0]}
 	x.Upstream = Upstream{Tries: x.Upstream.Tries[:0]}
 	x.Early.Reset()
 	x.Route, x.Service, x.Consumer, x.Credential, x.Session = nil, nil, nil, nil, nil

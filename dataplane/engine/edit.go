@@ -25,7 +25,7 @@ func (e *exchange) relayEdited() {
 		}
 		lo, hi, err = r.next(e, e.endpoint.Upstream.Spec.ReadTimeout)
 	}
-	if err := e.client.finish(e, &plugin.Header{}); err != nil {
+	if err := e.finishEdited(&plugin.Header{}); err != nil {
 		e.broken()
 		return
 	}
@@ -33,11 +33,26 @@ func (e *exchange) relayEdited() {
 	r.settle(e, !e.body.pumping)
 }
 
+// finishEdited ends the body with what the filters make of its trailer.
+func (e *exchange) finishEdited(trailer *plugin.Header) error {
+	for _, edit := range e.x.Response.TrailerEdits() {
+		if err := e.sendPiece(edit(trailer)); err != nil {
+			return err
+		}
+	}
+	return e.client.finish(e, trailer)
+}
+
 // sendEdited sends what the filters make of a piece, at once.
 func (e *exchange) sendEdited(piece []byte, last bool) error {
 	for _, edit := range e.x.Response.Edits() {
 		piece = edit(piece, last)
 	}
+	return e.sendPiece(piece)
+}
+
+// sendPiece sends what has no room around it.
+func (e *exchange) sendPiece(piece []byte) error {
 	if len(piece) == 0 {
 		return nil
 	}

@@ -158,7 +158,7 @@ func (e *exchange) headerH2() http.Header {
 	if e.eng.opt.Identity.RequestIDUpstream {
 		h.Set("X-Kong-Request-Id", e.x.ID)
 	}
-	if e.head.Trailers {
+	if e.head.Trailers || h1.HasToken(e.x.Request.Header.Get("Te"), "trailers") { // a client's, or a filter's
 		h.Set("Te", "trailers")
 	}
 	return h
@@ -230,9 +230,41 @@ func (e *exchange) relayH2(t *trip, resp *http.Response) {
 		e.rewriteH2(t, resp)
 		return
 	}
-	if err := e.streamH2(t, resp); err != nil {
+	stream := e.streamH2
+	if len(x.Response.Edits()) > 0 && !e.bodyless {
+		stream = e.streamEditedH2
+	}
+	if err := stream(t, resp); err != nil {
 		e.client.cut()
 	}
+}
+
+// streamEditedH2 passes the body through the filters that edit it piece by piece.
+func (e *exchange) streamEditedH2(t *trip, resp *http.Response) error {
+	e.x.Response.Length = -1
+	e.x.Response.Header.Del("Content-Length")
+	if err := e.client.start(e, nil, false); err != nil {
+		return err
+	}
+	buf := pumpBuffers.Get().(*[]byte)
+	defer pumpBuffers.Put(buf)
+	for {
+		t.idle.Reset(e.endpoint.Upstream.Spec.ReadTimeout)
+		n, err := resp.Body.Read(*buf)
+		e.look()
+		over := errors.Is(err, io.EOF)
+		if err != nil && !over {
+			return err
+		}
+		if err := e.sendEdited((*buf)[:n], over); err != nil {
+			return err
+		}
+		if over {
+			break
+		}
+	}
+	trailer := trailerOf(resp)
+	return e.finishEdited(&trailer)
 }
 
 func (e *exchange) streamH2(t *trip, resp *http.Response) error {

@@ -15,6 +15,7 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/cors"
 	"github.com/sekifuda/sekifuda/plugin/datadog"
 	"github.com/sekifuda/sekifuda/plugin/filelog"
+	"github.com/sekifuda/sekifuda/plugin/grpcweb"
 	"github.com/sekifuda/sekifuda/plugin/hmacauth"
 	"github.com/sekifuda/sekifuda/plugin/httplog"
 	"github.com/sekifuda/sekifuda/plugin/iprestriction"
@@ -53,6 +54,7 @@ func Definitions() []*plugin.Definition {
 		cors.Definition,
 		datadog.Definition,
 		filelog.Definition,
+		grpcweb.Definition,
 		hmacauth.Definition,
 		httplog.Definition,
 		iprestriction.Definition,
