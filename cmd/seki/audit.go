@@ -56,15 +56,22 @@ func (c *call) listAudit(ctx context.Context, cl *client, size uint32) error {
 	return w.Flush()
 }
 
-// verifyAudit follows the hashes from the first entry. Only who remembers an entry can tell
-// whether the end was cut off or all was written anew: it prints one to remember.
+// verifyAudit follows the hashes from the first entry, and holds the log and the history to each
+// other: every revision since the first that was written with its entry has one. Only who
+// remembers an entry can tell whether the end was cut off or all was written anew: it prints one
+// to remember.
 func (c *call) verifyAudit(ctx context.Context, cl *client, known string) error {
 	number, want, err := parseKnown(known)
 	if err != nil {
 		return err
 	}
 	var before []byte
+	var told revisionsTold
 	seq := uint64(0)
+	head, err := cl.head(ctx) // what is committed from now on may have its entry behind those read
+	if err != nil {
+		return err
+	}
 	for {
 		res, err := cl.access.ListAudit(ctx, &controlv1.ListAuditRequest{After: seq})
 		if err != nil {
@@ -83,6 +90,9 @@ func (c *call) verifyAudit(ctx context.Context, cl *client, known string) error 
 			if seq == number && !bytes.Equal(before, want) {
 				return fmt.Errorf("the audit log was written anew: entry %d is not the one that is known", seq)
 			}
+			if err := told.add(e); err != nil {
+				return err
+			}
 		}
 		if len(res.GetEntries()) == 0 {
 			break
@@ -91,7 +101,14 @@ func (c *call) verifyAudit(ctx context.Context, cl *client, known string) error 
 	if seq < number {
 		return fmt.Errorf("the audit log was cut off: it ends with entry %d, and %d is known", seq, number)
 	}
-	_, err = fmt.Fprintf(c.out, "the audit log is whole: %d entries; to remember: %d:%s\n", seq, seq, hex.EncodeToString(before))
+	after, err := cl.head(ctx)
+	if err != nil {
+		return err
+	}
+	if err := told.check(head, after); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.out, "the audit log is whole: %d entries, %d of them of revisions; to remember: %d:%s\n", seq, told.count, seq, hex.EncodeToString(before))
 	return err
 }
 

@@ -18,6 +18,8 @@ import (
 
 // secure opens what keeps secrets, and who may join, over a store.
 func (p *process) secure(ctx context.Context, st store.Store, s *officeSettings, o *controlplane.Options) (err error) {
+	log := guard.NewAudit(st, time.Now)
+	st = guard.NewNoted(st, time.Now)
 	if o.Keys, err = p.openKeyring(ctx, st, s); err != nil {
 		return err
 	}
@@ -27,7 +29,7 @@ func (p *process) secure(ctx context.Context, st store.Store, s *officeSettings,
 	if o.Store, err = p.sealStore(ctx, st, o.Keys); err != nil {
 		return err
 	}
-	if o.Guard, err = p.guard(s, st); err != nil {
+	if o.Guard, err = p.guard(s, log); err != nil {
 		return err
 	}
 	o.Authority, err = authority.Open(ctx, authority.Options{Store: st, Sealer: o.Keys, Now: time.Now, Log: p.log})
@@ -122,8 +124,8 @@ func holdsSecret(f *schema.Field) bool {
 }
 
 // guard makes who stands before the Admin API.
-func (p *process) guard(s *officeSettings, st store.Store) (*guard.Guard, error) {
-	o := guard.Options{Log: guard.NewAudit(st, time.Now), Secret: map[string]bool{}, Errors: p.log}
+func (p *process) guard(s *officeSettings, log guard.Log) (*guard.Guard, error) {
+	o := guard.Options{Log: log, Secret: map[string]bool{}, Errors: p.log}
 	for _, t := range p.schema.Tables() {
 		if f := t.Field(t.Key); f != nil && f.Secret() {
 			o.Secret[t.Path], o.Secret[t.NestedPath], o.Secret[t.Kind] = true, true, true

@@ -41,7 +41,7 @@ const refreshEvery = time.Second
 type Store interface {
 	Secret(ctx context.Context, name string, fresh []byte) ([]byte, error)
 	Records(ctx context.Context, kind string) ([]store.Record, error)
-	Write(ctx context.Context, records []store.Record) error
+	Write(ctx context.Context, records []store.Record, notes ...store.AuditEntry) error
 }
 
 // Sealer keeps private keys unreadable in the store.

@@ -12,9 +12,9 @@ import (
 	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
 )
 
-// Audit notes events in the store's audit log. Events that come while a write is under way
-// are written together by the next one: the chain has one writer at a time, and there may be
-// thousands of changes a second.
+// Audit notes events in the store's audit log by a write of their own: what was refused, and what
+// changed nothing in the store (Noted notes the rest). Events that come while a write is under
+// way are written together by the next one: the chain has one writer at a time.
 type Audit struct {
 	store store.Audit
 	now   func() time.Time
@@ -42,13 +42,7 @@ const (
 
 // Note implements Log. It returns once the event is on disk, or why it is not.
 func (a *Audit) Note(ctx context.Context, e Event) error {
-	body, err := proto.Marshal(&controlv1.AuditEvent{
-		Who: text(e.Who), From: text(e.From), What: text(e.What), Result: e.Result, Why: text(e.Why), Revision: e.Revision,
-	})
-	if err != nil {
-		return err
-	}
-	n := noting{entry: store.AuditEntry{At: a.now(), Body: body}, done: make(chan error, 1)}
+	n := noting{entry: store.AuditEntry{At: a.now(), Body: e.body()}, done: make(chan error, 1)}
 	a.mu.Lock()
 	a.waiting = append(a.waiting, n)
 	if !a.writing {
@@ -87,6 +81,17 @@ func (a *Audit) write() {
 			n.done <- err
 		}
 	}
+}
+
+// body is the event as an entry holds it.
+func (e *Event) body() []byte {
+	body, err := proto.Marshal(&controlv1.AuditEvent{
+		Who: text(e.Who), From: text(e.From), What: text(e.What), Result: e.Result, Why: text(e.Why), Revision: e.Revision,
+	})
+	if err != nil {
+		panic(err) // of texts that are texts: a bug
+	}
+	return body
 }
 
 // text is a text that a message can hold.

@@ -40,12 +40,20 @@ func needs(method string) Role {
 func (g *Guard) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	need := needs(info.FullMethod)
 	who, err := g.call(ctx, need)
+	e := event(ctx, who, info.FullMethod, req)
 	var res any
+	var d *deed
 	if err == nil {
-		res, err = next(named(ctx, who), req)
+		var inside context.Context
+		inside, d = doing(named(ctx, who), e)
+		res, err = next(inside, req)
 	}
-	if noteworthy(need, err) {
-		g.note(ctx, event(ctx, who, info.FullMethod, req, res, err))
+	if noteworthy(need, err) && !(err == nil && d.inLog()) {
+		e.Result = code(err).String()
+		if m, ok := res.(interface{ GetRevision() *controlv1.Revision }); ok {
+			e.Revision = m.GetRevision().GetRev()
+		}
+		g.note(ctx, e)
 	}
 	return res, err
 }
@@ -54,11 +62,16 @@ func (g *Guard) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 func (g *Guard) Stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
 	ctx, need := ss.Context(), needs(info.FullMethod)
 	who, err := g.call(ctx, need)
+	e := event(ctx, who, info.FullMethod, nil)
+	var d *deed
 	if err == nil {
-		err = next(srv, &stream{ServerStream: ss, ctx: named(ctx, who)})
+		var inside context.Context
+		inside, d = doing(named(ctx, who), e)
+		err = next(srv, &stream{ServerStream: ss, ctx: inside})
 	}
-	if noteworthy(need, err) {
-		g.note(ctx, event(ctx, who, info.FullMethod, nil, nil, err))
+	if noteworthy(need, err) && !(err == nil && d.inLog()) {
+		e.Result = code(err).String()
+		g.note(ctx, e)
 	}
 	return err
 }
@@ -94,8 +107,9 @@ func (g *Guard) call(ctx context.Context, need Role) (string, error) {
 
 func code(err error) codes.Code { return grpcstatus.Code(err) }
 
-func event(ctx context.Context, who, method string, req, res any, err error) Event {
-	e := Event{Who: who, What: method[strings.LastIndex(method, ".")+1:], Result: code(err).String()}
+// event is what a call asks for, without what became of it.
+func event(ctx context.Context, who, method string, req any) Event {
+	e := Event{Who: who, What: method[strings.LastIndex(method, ".")+1:]}
 	e.What = strings.ReplaceAll(e.What, "/", ".")
 	if e.Who == "" { // as they say
 		if v := metadata.ValueFromIncomingContext(ctx, "sekifuda-actor"); len(v) > 0 {
@@ -108,7 +122,7 @@ func event(ctx context.Context, who, method string, req, res any, err error) Eve
 			e.From = host
 		}
 	}
-	// The messages that say why, whom, and what came of it, say it by these names.
+	// The messages that say why and whom say it by these names.
 	if m, ok := req.(interface{ GetMessage() string }); ok {
 		e.Why = m.GetMessage()
 	}
@@ -120,9 +134,6 @@ func event(ctx context.Context, who, method string, req, res any, err error) Eve
 	}
 	if m, ok := req.(interface{ GetGroup() string }); ok {
 		e.What += " " + m.GetGroup()
-	}
-	if m, ok := res.(interface{ GetRevision() *controlv1.Revision }); ok {
-		e.Revision = m.GetRevision().GetRev()
 	}
 	return e
 }

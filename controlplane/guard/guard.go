@@ -2,7 +2,8 @@
 // role allows, and has what they did noted.
 //
 // It knows tokens, roles, and which calls change something; it does not know what the calls
-// do. Enter at New; HTTP, Unary and Stream stand before servers, Name says who asks.
+// do. Enter at New; HTTP, Unary and Stream stand before servers, Name says who asks, and a Noted
+// store writes what was done in the transaction that does it.
 package guard
 
 import (
@@ -39,7 +40,7 @@ type Event struct {
 	Who      string
 	From     string // address
 	What     string // "PATCH /services/x", "ConfigService.Commit"
-	Result   string // "200", "OK", "PermissionDenied"
+	Result   string // "200", "OK", "PermissionDenied", Committed
 	Why      string // in the words of who asked
 	Revision uint64 // that it made; 0: none
 }

@@ -24,6 +24,7 @@ func (g *Guard) HTTP(next http.Handler) http.Handler {
 		}
 		who, known, may := g.admit(httpToken(r), need)
 		seen := &status{ResponseWriter: w, code: http.StatusOK}
+		ctx, d := doing(named(r.Context(), who), g.asked(r, who))
 		switch {
 		case !known:
 			w.Header().Set("WWW-Authenticate", `Basic realm="sekifuda", charset="UTF-8"`)
@@ -31,21 +32,25 @@ func (g *Guard) HTTP(next http.Handler) http.Handler {
 		case !may:
 			deny(seen, http.StatusForbidden, fmt.Sprintf("%s may not do this: it needs the role %s", who, need))
 		default:
-			next.ServeHTTP(seen, r.WithContext(named(r.Context(), who)))
+			next.ServeHTTP(seen, r.WithContext(ctx))
 		}
-		if need == Viewer && may {
-			return // what was only looked at is not noted
+		if need == Viewer && may || d.inLog() && seen.code < http.StatusBadRequest {
+			return // what was only looked at is not noted, and what was done is
 		}
-		revision, _ := strconv.ParseUint(w.Header().Get("Sekifuda-Revision"), 10, 64) // 0 when it made none
-		host, _, err := net.SplitHostPort(r.RemoteAddr)
-		if err != nil {
-			host = r.RemoteAddr
-		}
-		g.note(r.Context(), Event{
-			Who: who, From: host, What: r.Method + " " + g.path(r.URL.Path), Result: strconv.Itoa(seen.code),
-			Why: r.Header.Get("Sekifuda-Reason"), Revision: revision,
-		})
+		e := d.event
+		e.Result = strconv.Itoa(seen.code)
+		e.Revision, _ = strconv.ParseUint(w.Header().Get("Sekifuda-Revision"), 10, 64) // 0 when it made none
+		g.note(r.Context(), e)
 	})
+}
+
+// asked is what a request asks for, without what became of it.
+func (g *Guard) asked(r *http.Request, who string) Event {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	return Event{Who: who, From: host, What: r.Method + " " + g.path(r.URL.Path), Why: r.Header.Get("Sekifuda-Reason")}
 }
 
 func httpToken(r *http.Request) string {

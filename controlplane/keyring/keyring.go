@@ -35,7 +35,7 @@ const (
 // Store keeps the wrapped data keys.
 type Store interface {
 	Records(ctx context.Context, kind string) ([]store.Record, error)
-	Write(ctx context.Context, records []store.Record) error
+	Write(ctx context.Context, records []store.Record, notes ...store.AuditEntry) error
 }
 
 // Keyring seals and opens. All methods may be called concurrently.

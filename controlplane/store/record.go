@@ -20,6 +20,7 @@ type Records interface {
 
 	// Write writes all of records or none. Each Version is what the caller read: 0 of one that
 	// must not exist yet. A Body that is nil deletes. Who read something older gets a
-	// ConflictError that names the record.
-	Write(ctx context.Context, records []Record) error
+	// ConflictError that names the record. Notes are written behind the audit log with them, as
+	// AppendAudit would: both or neither.
+	Write(ctx context.Context, records []Record, notes ...AuditEntry) error
 }

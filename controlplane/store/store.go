@@ -61,6 +61,12 @@ type Commit struct {
 	// DryRun checks everything, also what only the database sees, and writes nothing: the
 	// revision returned is the one it would have been.
 	DryRun bool
+
+	// Note, when set, makes the body of an entry of the audit log out of the revision's number.
+	// The entry is written with the revision, so that neither can be there without the other; a
+	// commit that writes no revision has none. It may be called more than once: of tries of
+	// which one succeeds.
+	Note func(rev uint64) []byte
 }
 
 // Revision is one committed number with its origin.

@@ -31,6 +31,11 @@ type Revision struct {
 	Request string
 }
 
+// Entry is what the audit log has of a commit.
+type Entry struct {
+	Seq, Rev uint64
+}
+
 // Sighting is a node that enforces a position.
 type Sighting struct {
 	Node string
@@ -42,13 +47,14 @@ type Sighting struct {
 type History struct {
 	Writes    []Write
 	Revisions []Revision        // ascending
+	Entries   []Entry           // of revisions, ascending by number
 	Entities  map[string]uint64 // id to revision
 	Seen      []Sighting
 }
 
 // Faults names everything in the history that must never happen.
 func (h *History) Faults() []string {
-	return slices.Concat(h.order(), h.Lost(), h.doubled(), h.backwards(), h.halves(), h.apart())
+	return slices.Concat(h.order(), h.Lost(), h.doubled(), h.unnoted(), h.backwards(), h.halves(), h.apart())
 }
 
 // Lost names the writes that were answered and are not there as they were answered.
@@ -101,6 +107,19 @@ func (h *History) doubled() (faults []string) {
 		}
 	}
 	return faults
+}
+
+// unnoted finds revisions and entries of the audit log of which one is there without the other.
+func (h *History) unnoted() (faults []string) {
+	for i := range max(len(h.Entries), len(h.Revisions)) {
+		switch {
+		case i >= len(h.Entries):
+			return []string{fmt.Sprintf("revision %d has no entry in the audit log", h.Revisions[i].Rev)}
+		case i >= len(h.Revisions) || h.Entries[i].Rev != h.Revisions[i].Rev:
+			return []string{fmt.Sprintf("entry %d of the audit log tells of revision %d, which is not there in its place", h.Entries[i].Seq, h.Entries[i].Rev)}
+		}
+	}
+	return nil
 }
 
 // backwards finds nodes that went to a lower revision under the same generation.

@@ -18,6 +18,7 @@ func good() *History {
 	return &History{
 		Writes:    []Write{{"w1", "a", 1}, {"w2", "b", 2}, {"w3", "c", 0}},
 		Revisions: []Revision{{1, "w1"}, {2, "w2"}},
+		Entries:   []Entry{{4, 1}, {7, 2}},
 		Entities:  map[string]uint64{"a": 1, "b": 2},
 		Seen:      []Sighting{{"n", at(0, 1, "x")}, {"m", at(0, 1, "x")}, {"n", at(0, 2, "y")}, {"m", at(0, 2, "y")}},
 	}
@@ -40,6 +41,9 @@ func TestCheckerFindsFaults(t *testing.T) {
 		"write w2 was written 2 times":                      func(h *History) { h.Revisions = append(h.Revisions, Revision{3, "w2"}) },
 		"write w3 was written 2 times":                      func(h *History) { h.Revisions = append(h.Revisions, Revision{3, "w3"}, Revision{4, "w3"}) },
 		"entity c is there without a revision of write w3":  func(h *History) { h.Entities["c"] = 2 },
+		"revision 2 has no entry in the audit log":          func(h *History) { h.Entries = h.Entries[:1] },
+		"entry 8 of the audit log tells of revision 3":      func(h *History) { h.Entries = append(h.Entries, Entry{8, 3}) },
+		"entry 5 of the audit log tells of revision 2":      func(h *History) { h.Entries = []Entry{{5, 2}, {6, 1}} },
 		"node n went from e.0.2.2":                          func(h *History) { h.Seen = append(h.Seen, Sighting{"n", at(0, 1, "x")}, Sighting{"n", at(0, 2, "y")}) },
 		"node m went from e.1.2.2":                          func(h *History) { h.Seen = append(h.Seen, Sighting{"m", at(1, 2, "y")}, Sighting{"m", at(0, 3, "z")}) },
 		"nodes n and m enforced different sets as revision": func(h *History) { h.Seen[1].At = at(0, 1, "half") },

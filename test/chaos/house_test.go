@@ -16,7 +16,9 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/proto"
 
+	"github.com/sekifuda/sekifuda/controlplane/guard"
 	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
 	feedv1 "github.com/sekifuda/sekifuda/proto/sekifuda/feed/v1"
 	"github.com/sekifuda/sekifuda/test/stack"
@@ -198,6 +200,19 @@ func (h *history) of(x *house) *History {
 		var request []byte
 		err := rows.Scan(&rev, &request)
 		out.Revisions = append(out.Revisions, Revision{rev, string(request)})
+		return err
+	})
+	x.query(`SELECT seq, body FROM audit ORDER BY seq`, func(rows pgx.Rows) error {
+		var e Entry
+		var body []byte
+		if err := rows.Scan(&e.Seq, &body); err != nil {
+			return err
+		}
+		v := &controlv1.AuditEvent{}
+		err := proto.Unmarshal(body, v)
+		if e.Rev = v.GetRevision(); v.GetResult() == guard.Committed && e.Rev > 0 {
+			out.Entries = append(out.Entries, e)
+		}
 		return err
 	})
 	x.query(`SELECT id, rev FROM object WHERE kind = 'services'`, func(rows pgx.Rows) error {

@@ -73,8 +73,8 @@ func TestAdminTokens(t *testing.T) {
 		t.Errorf("the revision does not say who: %s", out)
 	}
 	for _, want := range []string{`vera .* PUT /services/a +403`, `ed .* DELETE /services/a +204`, `ed .* DELETE /key-auths/\*\*\* +204`,
-		`- .* GET /services +401`, `ed .* ConfigService.Commit +OK +1 +because`, `ed .* AccessService.RevokeNode n1 +PermissionDenied`,
-		`ada .* AccessService.RevokeNode n1 +OK +- +stolen`} {
+		`- .* GET /services +401`, `ed .* ConfigService.Commit +committed +1 +because`, `ed .* AccessService.RevokeNode n1 +PermissionDenied`,
+		`ada .* AccessService.RevokeNode n1 +committed +- +stolen`} {
 		if out := seki(viewer, "audit", "NUMBER", false); !regexp.MustCompile(want).MatchString(out) {
 			t.Errorf("the audit log has no %q:\n%s", want, out)
 		}
@@ -86,6 +86,12 @@ func TestAdminTokens(t *testing.T) {
 		seki(viewer, "audit verify", "entry 3, or one before it, is not what was written", true)
 	}, "UPDATE audit SET body = substr(body, 1, length(body) - 2) WHERE seq = 3")
 	seki(viewer, "audit verify", "is whole", false)
+	damage(t, database, "UPDATE head SET rev = rev + 1", func() {
+		seki(viewer, "audit verify", "revision 2 has no entry in the audit log", true)
+	}, "UPDATE head SET rev = rev - 1")
+	damage(t, database, "UPDATE head SET rev = rev - 1", func() {
+		seki(viewer, "audit verify", "tells of revision 1, and the history ends with 0", true)
+	}, "UPDATE head SET rev = rev + 1")
 	damage(t, database, "DELETE FROM audit WHERE seq > 2", func() {
 		seki(viewer, "audit verify", "is whole: 2", false)
 		seki(viewer, "audit verify --known "+known, "was cut off", true)

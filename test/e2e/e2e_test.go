@@ -109,6 +109,11 @@ func TestKill9LosesNothing(t *testing.T) {
 			t.Errorf("%s was acknowledged and is lost: %d", name, code)
 		}
 	}
+	out, code := stack.Shell(t, []string{"SEKI_SERVER=" + p.Addr("admin gRPC")}, stack.Binary(t)+" audit verify")
+	var entries, revisions int
+	if _, err := fmt.Sscanf(out, "the audit log is whole: %d entries, %d of them of revisions", &entries, &revisions); err != nil || code != 0 || revisions < len(acknowledged) {
+		t.Errorf("seki audit verify after %d writes: exit code %d\n%s", len(acknowledged), code, out)
+	}
 }
 
 // TestChangeActsAtOnce writes a route and asks for it with no pause between.

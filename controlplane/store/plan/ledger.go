@@ -101,6 +101,9 @@ func (l *Ledger) Apply(c *store.Commit) Outcome {
 	}
 	l.head = r
 	l.plan.Revisions = append(l.plan.Revisions, r)
+	if c.Note != nil {
+		l.plan.Notes = append(l.plan.Notes, store.AuditEntry{At: l.now, Body: c.Note(t.rev)})
+	}
 	if c.RequestID != "" {
 		l.requests[c.RequestID] = r
 	}

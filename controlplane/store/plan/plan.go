@@ -41,6 +41,7 @@ type Need struct {
 	Keys     []Key    // keys that ops want: who holds them?
 	Targets  []Name   // objects that ops refer to and do not touch: do they exist?
 	Deleted  []Name   // objects that ops delete: does an object outside refer to them?
+	Audit    bool     // the end of the audit log
 }
 
 // Needs collects what must be read for the batch, each thing once.
@@ -49,6 +50,7 @@ func Needs(batch []store.Commit) Need {
 	requests, objects := set[string]{}, set[Name]{}
 	keys, targets, deleted := set[Key]{}, set[Name]{}, set[Name]{}
 	for i := range batch {
+		need.Audit = need.Audit || batch[i].Note != nil
 		if id := batch[i].RequestID; id != "" && requests.add(id) {
 			need.Requests = append(need.Requests, id)
 		}
@@ -139,6 +141,7 @@ type Plan struct {
 
 	Changes   []Change
 	Revisions []store.Revision
+	Notes     []store.AuditEntry // of the revisions, for the audit log
 }
 
 // Empty reports whether there is nothing to write.

@@ -26,9 +26,18 @@ const (
 	lockHead = `SELECT rev, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM head WHERE one = 1 FOR UPDATE`
 )
 
-// begin opens the transaction, takes the head's lock and reads what the batch needs, all in
-// one round trip: a statement after the lock sees all that was committed before it.
-func begin(ctx context.Context, conn *pgxpool.Conn, need plan.Need) (*plan.Ledger, error) {
+// begun is a transaction that has the head's lock and read what a batch needs. The last entry
+// of the audit log is known, and stays the last one, if the batch has notes for it.
+type begun struct {
+	ledger *plan.Ledger
+	seq    int64
+	hash   []byte
+}
+
+// begin opens the transaction, takes the locks and reads, all in one round trip: a statement
+// after a lock sees all that was committed before it.
+func begin(ctx context.Context, conn *pgxpool.Conn, need plan.Need) (*begun, error) {
+	t := &begun{}
 	var rev, now int64
 	var head store.Revision
 	l := &loading{}
@@ -40,15 +49,19 @@ func begin(ctx context.Context, conn *pgxpool.Conn, need plan.Need) (*plan.Ledge
 	b.ask(func(rows pgx.Rows) error { return tables.ScanRevision(rows, &head) },
 		`SELECT `+tables.RevisionColumns+` FROM revision v WHERE v.rev = (SELECT rev FROM head WHERE one = 1)`)
 	l.ask(&b, need)
+	if need.Audit { // last: the log is locked no longer than it must
+		b.do(lockAudit)
+		b.ask(func(rows pgx.Rows) error { return rows.Scan(&t.seq, &t.hash) }, tables.AuditLast)
+	}
 	if err := b.send(ctx, conn); err != nil {
 		return nil, err
 	}
 	head.Rev = uint64(rev)
-	ledger := plan.New(head, tables.Time(now))
+	t.ledger = plan.New(head, tables.Time(now))
 	for _, set := range l.facts {
-		set(ledger)
+		set(t.ledger)
 	}
-	return ledger, nil
+	return t, nil
 }
 
 // loading gathers what is read until the ledger can be made.

@@ -17,6 +17,9 @@ func commit(ctx context.Context, conn *pgxpool.Conn, p *plan.Plan, txn []byte) e
 	takeAway(&b, p)
 	put(&b, p)
 	putLog(&b, p, txn)
+	if len(p.Notes) > 0 {
+		b.do(putAudit, auditColumns(p.Notes)...)
+	}
 	head := p.Revisions[len(p.Revisions)-1].Rev
 	b.do(`UPDATE head SET rev = $1 WHERE one = 1`, int64(head))
 	b.do(`SELECT pg_notify($1, $2)`, channel, strconv.FormatUint(head, 10))

@@ -11,11 +11,11 @@ import (
 )
 
 // Write implements store.Records.
-func (s *Store) Write(ctx context.Context, records []store.Record) error {
+func (s *Store) Write(ctx context.Context, records []store.Record, notes ...store.AuditEntry) error {
 	bound, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	err := pgx.BeginFunc(bound, s.pool, func(tx pgx.Tx) error {
-		return tables.WriteRecords(records, func(query string, args ...any) (int64, error) {
+		err := tables.WriteRecords(records, func(query string, args ...any) (int64, error) {
 			tag, err := tx.Exec(bound, query, args...)
 			return tag.RowsAffected(), err
 		}, func(kind, id string) (uint64, error) {
@@ -26,6 +26,10 @@ func (s *Store) Write(ctx context.Context, records []store.Record) error {
 			}
 			return uint64(version), err
 		})
+		if err == nil {
+			_, err = appendAudit(bound, tx, notes)
+		}
+		return err
 	})
 	return s.Written(ctx, err)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/sekifuda/sekifuda/controlplane/store"
 	"github.com/sekifuda/sekifuda/controlplane/store/combiner"
 	"github.com/sekifuda/sekifuda/controlplane/store/plan"
+	"github.com/sekifuda/sekifuda/controlplane/store/tables"
 )
 
 // Between two tries to reach the database: short enough to be back soon after a restart,
@@ -95,19 +96,20 @@ func (t *turn) run(ctx context.Context, batch []store.Commit) ([]plan.Outcome, e
 	}
 	// A connection with an open transaction is closed by the pool, which rolls it back.
 	defer conn.Release()
-	ledger, err := begin(ctx, conn, plan.Needs(batch))
+	begun, err := begin(ctx, conn, plan.Needs(batch))
 	if err != nil {
 		return nil, err
 	}
 	outcomes := make([]plan.Outcome, len(batch))
 	for i := range batch {
-		outcomes[i] = ledger.Apply(&batch[i])
+		outcomes[i] = begun.ledger.Apply(&batch[i])
 	}
-	t.plan = ledger.Plan()
+	t.plan = begun.ledger.Plan()
 	if t.plan.Empty() {
 		_, err := conn.Exec(ctx, "rollback")
 		return outcomes, err
 	}
+	t.plan.Notes = tables.Chain(t.plan.Notes, begun.seq, begun.hash)
 	err = commit(ctx, conn, t.plan, t.txn)
 	if err == nil || answered(err) {
 		return outcomes, err

@@ -8,15 +8,15 @@ import (
 )
 
 // Write implements store.Records.
-func (s *Store) Write(ctx context.Context, records []store.Record) error {
+func (s *Store) Write(ctx context.Context, records []store.Record, notes ...store.AuditEntry) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	return s.Written(ctx, s.writer.records(ctx, records))
+	return s.Written(ctx, s.writer.records(ctx, records, notes))
 }
 
-func (w *writer) records(ctx context.Context, records []store.Record) error {
+func (w *writer) records(ctx context.Context, records []store.Record, notes []store.AuditEntry) error {
 	return w.within(ctx, func() error {
-		return tables.WriteRecords(records, func(query string, args ...any) (int64, error) {
+		err := tables.WriteRecords(records, func(query string, args ...any) (int64, error) {
 			s, err := w.statement(ctx, query)
 			if err != nil {
 				return 0, err
@@ -31,6 +31,10 @@ func (w *writer) records(ctx context.Context, records []store.Record) error {
 			err = w.each(ctx, func(rows tables.Rows) error { return rows.Scan(&v) }, tables.RecordVersion, kind, id)
 			return uint64(v), err
 		})
+		if err == nil {
+			_, err = w.audit(ctx, notes)
+		}
+		return err
 	})
 }
 

@@ -108,6 +108,9 @@ func (w *writer) write(ctx context.Context, batch []store.Commit) (outcomes []pl
 	if err := w.put(ctx, p); err != nil {
 		return nil, nil, err
 	}
+	if _, err := w.audit(ctx, p.Notes); err != nil {
+		return nil, nil, err
+	}
 	return outcomes, p, w.exec(ctx, `COMMIT`)
 }
 

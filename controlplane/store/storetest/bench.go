@@ -11,12 +11,16 @@ import (
 	"github.com/sekifuda/sekifuda/controlplane/store"
 )
 
-// Bench measures a store: single writes by 1, 8 and 32 writers, a commit of 1,000 new
+// Bench measures a store: single writes by 1, 8 and 32 writers, without and with an entry of the
+// audit log for each, a commit of 1,000 new
 // objects, and loads of 100,000 objects, of the head and of a revision before it.
 // open opens an empty store that is released when b ends.
 func Bench(b *testing.B, open func(b *testing.B) store.Store) {
 	for _, writers := range []int{1, 8, 32} {
-		b.Run(fmt.Sprintf("write/%d", writers), func(b *testing.B) { benchWrite(b, open(b), writers) })
+		b.Run(fmt.Sprintf("write/%d", writers), func(b *testing.B) { benchWrite(b, open(b), writers, nil) })
+		b.Run(fmt.Sprintf("write noted/%d", writers), func(b *testing.B) {
+			benchWrite(b, open(b), writers, func(rev uint64) []byte { return fmt.Appendf(nil, "who did revision %d, from where, and why", rev) })
+		})
 	}
 	b.Run("commit 1000", func(b *testing.B) { benchCommit(b, open(b)) })
 	b.Run("load 100000", func(b *testing.B) { benchLoad(b, open(b)) })
@@ -28,7 +32,7 @@ func entity(n int) store.Op {
 	return tagged(referring(named(op, fmt.Sprint("route ", n)), "service", "services", 0), "bench")
 }
 
-func benchWrite(b *testing.B, s store.Store, writers int) {
+func benchWrite(b *testing.B, s store.Store, writers int, note func(uint64) []byte) {
 	ctx := context.Background()
 	if _, err := s.Commit(ctx, store.Commit{Ops: []store.Op{put("services", 0, "s")}}); err != nil {
 		b.Fatal(err)
@@ -45,7 +49,7 @@ func benchWrite(b *testing.B, s store.Store, writers int) {
 				if n > b.N {
 					return
 				}
-				if _, err := s.Commit(ctx, store.Commit{Ops: []store.Op{entity(n)}}); err != nil {
+				if _, err := s.Commit(ctx, store.Commit{Ops: []store.Op{entity(n)}, Note: note}); err != nil {
 					b.Error(err)
 					return
 				}

@@ -78,6 +78,7 @@ var tests = map[string]func(context.Context, *desk){
 	"guilty commit fails alone":               guiltyFailsAlone,
 	"request id sent at once":                 requestIDRace,
 	"audit log is one chain":                  auditChain,
+	"every revision has its entry":            auditOfRevisions,
 	"secret is one for all":                   secretRace,
 	"records":                                 records,
 	"one of many writes a record":             recordRace,

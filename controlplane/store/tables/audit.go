@@ -34,22 +34,15 @@ func (r *Reader) AuditHead(ctx context.Context) (uint64, error) {
 // AuditLast is the question for the number and the hash of the last entry.
 const AuditLast = `SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1`
 
-// AppendAudit implements store.Audit inside a transaction that no other writer of the log is
-// in: last reads what AuditLast asks (0 and nil for an empty log), run runs a statement.
-func AppendAudit(entries []store.AuditEntry, last func() (seq int64, hash []byte, err error), run func(query string, args ...any) error) ([]store.AuditEntry, error) {
-	seq, hash, err := last()
-	if err != nil {
-		return nil, err
-	}
+// Chain makes entries the next ones behind the last one, of number seq and with that hash (0 and
+// nil for an empty log). The caller is in a transaction that no other writer of the log is in.
+func Chain(entries []store.AuditEntry, seq int64, hash []byte) []store.AuditEntry {
 	out := make([]store.AuditEntry, len(entries))
 	for i, e := range entries {
 		seq++
-		e.Seq, e.At = uint64(seq), Time(e.At.UnixMicro())
+		e.Seq, e.At = uint64(seq), Time(Micros(e.At))
 		e.Hash = store.AuditHash(hash, e)
-		if err := run(`INSERT INTO audit (seq, at_us, body, hash) VALUES ($1, $2, $3, $4)`, seq, e.At.UnixMicro(), e.Body, e.Hash); err != nil {
-			return nil, err
-		}
 		out[i], hash = e, e.Hash
 	}
-	return out, nil
+	return out
 }

@@ -1255,7 +1255,8 @@ type AuditEvent struct {
 	From string `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
 	// "PATCH /services/x", "ConfigService.Commit"
 	What string `protobuf:"bytes,3,opt,name=what,proto3" json:"what,omitempty"`
-	// A status of HTTP or gRPC.
+	// A status of HTTP or gRPC, or "committed": the entry was written in the transaction that did
+	// it. Every revision has such an entry, also one that the control plane made by itself.
 	Result string `protobuf:"bytes,4,opt,name=result,proto3" json:"result,omitempty"`
 	Why    string `protobuf:"bytes,5,opt,name=why,proto3" json:"why,omitempty"`
 	// That it made; 0: none.

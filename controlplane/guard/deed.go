@@ -1,0 +1,86 @@
+package guard
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/sekifuda/sekifuda/controlplane/store"
+)
+
+// Committed is the result of events that are in the log by the transaction of what they did.
+const Committed = "committed"
+
+// deed is what one call does, on its way to the log. What it changes in a Noted store takes the
+// event with it.
+type deed struct {
+	mu    sync.Mutex
+	event Event
+	noted bool // some change of it is in the log
+}
+
+type deedKey struct{}
+
+// doing returns the context of a call that does what e says.
+func doing(ctx context.Context, e Event) (context.Context, *deed) {
+	e.Result = Committed
+	d := &deed{event: e}
+	return context.WithValue(ctx, deedKey{}, d), d
+}
+
+// inLog reports whether a change of the deed is in the log.
+func (d *deed) inLog() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.noted
+}
+
+func (d *deed) setInLog() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.noted = true
+}
+
+// Noted is a store whose every revision has its entry in the audit log by the same transaction,
+// and so has what a call writes to records.
+type Noted struct {
+	store.Store
+	now func() time.Time
+}
+
+// NewNoted returns a store that writes to s, and to its log.
+func NewNoted(s store.Store, now func() time.Time) *Noted { return &Noted{Store: s, now: now} }
+
+// Commit implements store.Store. A revision that the control plane makes by itself is noted as
+// done by whom it names.
+func (n *Noted) Commit(ctx context.Context, c store.Commit) (store.Revision, error) {
+	e := Event{Who: c.Actor, What: "control plane", Why: c.Message, Result: Committed}
+	d, _ := ctx.Value(deedKey{}).(*deed)
+	if d != nil {
+		e = d.event
+	}
+	var told uint64
+	c.Note = func(rev uint64) []byte {
+		told, e.Revision = rev, rev
+		return e.body()
+	}
+	r, err := n.Store.Commit(ctx, c)
+	// Without an error the writer is done with the note.
+	if err == nil && d != nil && told == r.Rev && told > 0 {
+		d.setInLog()
+	}
+	return r, err
+}
+
+// Write implements store.Records. What a call changes first takes the call's entry with it.
+func (n *Noted) Write(ctx context.Context, records []store.Record, notes ...store.AuditEntry) error {
+	d, _ := ctx.Value(deedKey{}).(*deed)
+	if d == nil || d.inLog() {
+		return n.Store.Write(ctx, records, notes...)
+	}
+	err := n.Store.Write(ctx, records, append(notes, store.AuditEntry{At: n.now(), Body: d.event.body()})...)
+	if err == nil {
+		d.setInLog()
+	}
+	return err
+}
