@@ -34,6 +34,7 @@ type client struct {
 	fleet   controlv1.FleetServiceClient
 	rollout controlv1.RolloutServiceClient
 	access  controlv1.AccessServiceClient
+	blocks  controlv1.BlockServiceClient
 	schema  *schema.Schema
 	addr    string
 	conn    *grpc.ClientConn
@@ -123,7 +124,8 @@ func dial(addr string) (*client, error) {
 	return &client{
 		config: controlv1.NewConfigServiceClient(conn), fleet: controlv1.NewFleetServiceClient(conn),
 		rollout: controlv1.NewRolloutServiceClient(conn), access: controlv1.NewAccessServiceClient(conn),
-		addr: addr, conn: conn,
+		blocks: controlv1.NewBlockServiceClient(conn),
+		addr:   addr, conn: conn,
 	}, nil
 }
 

@@ -60,6 +60,8 @@ func init() {
 		"monitor":      {"watch the installation by thresholds, write alerts, tell of them", monitor},
 		"doctor":       {"the daily, weekly and monthly checklists, with what to do", examine},
 		"explain":      {"why a request was refused, by its X-Kong-Request-Id", explain},
+		"block":        {"refuse a consumer, key, route, service or cidr everywhere at once, for a while", blockThings},
+		"unblock":      {"end a block before its time", unblockThings},
 		"window":       {"list, publish or drop change windows", window},
 		"import":       {"take over the configuration of a Kong, as one revision", importConfig},
 		"limits":       {"what clients used of limits; set counts back", limits},

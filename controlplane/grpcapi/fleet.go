@@ -54,6 +54,9 @@ func (s *fleetServer) Status(ctx context.Context, _ *controlv1.StatusRequest) (*
 			res.NodesCurrent++
 		}
 	}
+	res.Blocks = s.Blocks.List()
+	blocking, _ := s.Fleet.CountBlocking(s.Blocks.Digest())
+	res.NodesBlocking = uint32(blocking)
 	if !res.DatabaseReachable {
 		return res, nil // what can be told without it
 	}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/sekifuda/sekifuda/controlplane/authority"
+	"github.com/sekifuda/sekifuda/controlplane/block"
 	"github.com/sekifuda/sekifuda/controlplane/config"
 	"github.com/sekifuda/sekifuda/controlplane/fleet"
 	"github.com/sekifuda/sekifuda/controlplane/keyring"
@@ -28,6 +29,7 @@ type Options struct {
 	Keys         *keyring.Keyring
 	Audit        store.Audit
 	Release      *release.Desk
+	Blocks       *block.Desk
 	Nodes        Nodes
 	Version      string
 	Database     string // "postgres" or "sqlite"
@@ -41,6 +43,7 @@ func Register(s *grpc.Server, o Options) {
 	controlv1.RegisterConfigServiceServer(s, &configServer{Options: o})
 	controlv1.RegisterFleetServiceServer(s, &fleetServer{Options: o})
 	controlv1.RegisterRolloutServiceServer(s, &rolloutServer{Options: o})
+	controlv1.RegisterBlockServiceServer(s, &blockServer{Options: o})
 	controlv1.RegisterBackupServiceServer(s, &backupServer{Options: o})
 	if o.Authority != nil {
 		controlv1.RegisterAccessServiceServer(s, &accessServer{Options: o})

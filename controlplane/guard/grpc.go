@@ -19,6 +19,7 @@ import (
 var writers = map[string]Role{
 	controlv1.ConfigService_ServiceDesc.ServiceName:  Editor,
 	controlv1.FleetService_ServiceDesc.ServiceName:   Editor,
+	controlv1.BlockService_ServiceDesc.ServiceName:   Editor,
 	controlv1.RolloutService_ServiceDesc.ServiceName: Releaser,
 }
 
@@ -120,6 +121,12 @@ func event(ctx context.Context, who, method string, req, res any, err error) Eve
 	}
 	if m, ok := req.(interface{ GetGroup() string }); ok {
 		e.What += " " + m.GetGroup()
+	}
+	// What was asked for may be a key itself; what came of it names its id.
+	if m, ok := res.(interface{ GetBlocked() []*controlv1.Block }); ok {
+		for _, b := range m.GetBlocked() {
+			e.What += " " + b.GetKind() + " " + b.GetName()
+		}
 	}
 	if m, ok := res.(interface{ GetRevision() *controlv1.Revision }); ok {
 		e.Revision = m.GetRevision().GetRev()

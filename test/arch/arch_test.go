@@ -33,6 +33,7 @@ var arrows = map[string][]string{
 	"controlplane/store":     {"model", "model/schema", "migrations"},
 	"controlplane/keyring":   {"controlplane/store"},
 	"controlplane/authority": {"controlplane/store"},
+	"controlplane/block":     {"controlplane/store"},
 	"controlplane/snapshot":  {"model", "model/schema"},
 	"controlplane/rollout":   {"model", "model/schema"},
 	"controlplane/xds":       {"controlplane/snapshot"},
@@ -41,7 +42,7 @@ var arrows = map[string][]string{
 	"controlplane/release":   {"controlplane/store", "controlplane/rollout", "model"},
 	"controlplane/config":    {"controlplane/store", "plugin", "model", "model/schema"},
 	"controlplane/adminapi":  {"controlplane/config", "controlplane/guard", "plugin", "model", "model/schema"},
-	"controlplane/grpcapi":   {"controlplane/config", "controlplane/release", "controlplane/fleet", "controlplane/authority", "controlplane/keyring", "controlplane/guard", "controlplane/store", "model", "model/schema"},
+	"controlplane/grpcapi":   {"controlplane/config", "controlplane/release", "controlplane/fleet", "controlplane/authority", "controlplane/block", "controlplane/keyring", "controlplane/guard", "controlplane/store", "model", "model/schema"},
 	"controlplane/guard":     {"controlplane/store"},
 	"controlplane/console":   {},
 
@@ -52,7 +53,8 @@ var arrows = map[string][]string{
 	"dataplane/socket":    {},
 	"dataplane/upstream":  {"dataplane/socket"},
 	"dataplane/graph":     {"dataplane/router", "dataplane/upstream", "plugin", "model", "model/schema"},
-	"dataplane/engine":    {"dataplane/graph", "dataplane/router", "dataplane/upstream", "dataplane/socket", "plugin"},
+	"dataplane/block":     {"plugin"},
+	"dataplane/engine":    {"dataplane/block", "dataplane/graph", "dataplane/router", "dataplane/upstream", "dataplane/socket", "plugin"},
 	"dataplane/limits":    {"plugin"},
 	"dataplane/telemetry": {"plugin"},
 }
