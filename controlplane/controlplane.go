@@ -32,6 +32,7 @@ import (
 	"github.com/sekifuda/sekifuda/controlplane/xds"
 	"github.com/sekifuda/sekifuda/model/schema"
 	"github.com/sekifuda/sekifuda/plugin"
+	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
 	feedv1 "github.com/sekifuda/sekifuda/proto/sekifuda/feed/v1"
 )
 
@@ -49,15 +50,17 @@ const shutdownTimeout = 5 * time.Second
 // Options are what a control plane is made of. Listeners that are nil are not served.
 type Options struct {
 	Store    store.Store
-	Database string // "postgres" or "sqlite"
-	Schema   *schema.Schema
-	Plugins  *plugin.Set
-	Checker  config.Checker
-	Node     adminapi.Node
-	Metrics  http.Handler
-	Version  string
-	Log      *slog.Logger
-	Now      func() time.Time
+	Database func() string // "postgres" or "sqlite"
+	// Move moves an embedded store to the PostgreSQL at a URL; nil: there is none to move.
+	Move    func(ctx context.Context, url string) (*controlv1.MoveResponse, error)
+	Schema  *schema.Schema
+	Plugins *plugin.Set
+	Checker config.Checker
+	Node    adminapi.Node
+	Metrics http.Handler
+	Version string
+	Log     *slog.Logger
+	Now     func() time.Time
 	// KeepRefused leaves revisions that nodes refuse as they are, for somebody to mend.
 	KeepRefused bool
 	// WindowRule may have the runs of a client of the Admin API be change windows.
@@ -185,7 +188,7 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 			grpc.ChainStreamInterceptor(c.Guard.Stream, grpcapi.InterceptStream(c.Log)), grpc.MaxRecvMsgSize(64<<20))
 		grpcapi.Register(s, grpcapi.Options{
 			Config: c.config, Fleet: c.fleet, Release: c.release, Blocks: c.blocks, Nodes: asked{c.fleet}, Authority: c.Authority, Keys: c.Keys, Audit: c.Store,
-			Version: c.Version, RouterFlavor: c.Schema.RouterFlavor, Database: c.Database, Started: c.started, Log: c.Log,
+			Version: c.Version, RouterFlavor: c.Schema.RouterFlavor, Database: c.Database, Move: c.Move, Started: c.started, Log: c.Log,
 		})
 		serveGRPC(ctx, g, "gRPC Admin API", s, c.GRPC)
 	}
@@ -232,7 +235,7 @@ func (c *ControlPlane) overview(r *http.Request) console.Overview {
 	defer cancel()
 	o := console.Overview{
 		Version: c.Version, Uptime: c.Now().Sub(c.started).Round(time.Second),
-		Database: c.Database, Reached: c.config.Ping(ctx) == nil,
+		Database: c.Database(), Reached: c.config.Ping(ctx) == nil,
 	}
 	_, o.Revision = c.cache.Head()
 	for _, n := range c.fleet.Nodes() {

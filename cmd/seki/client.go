@@ -35,6 +35,7 @@ type client struct {
 	rollout controlv1.RolloutServiceClient
 	access  controlv1.AccessServiceClient
 	blocks  controlv1.BlockServiceClient
+	store   controlv1.StoreServiceClient
 	schema  *schema.Schema
 	addr    string
 	conn    *grpc.ClientConn
@@ -124,8 +125,8 @@ func dial(addr string) (*client, error) {
 	return &client{
 		config: controlv1.NewConfigServiceClient(conn), fleet: controlv1.NewFleetServiceClient(conn),
 		rollout: controlv1.NewRolloutServiceClient(conn), access: controlv1.NewAccessServiceClient(conn),
-		blocks: controlv1.NewBlockServiceClient(conn),
-		addr:   addr, conn: conn,
+		blocks: controlv1.NewBlockServiceClient(conn), store: controlv1.NewStoreServiceClient(conn),
+		addr: addr, conn: conn,
 	}, nil
 }
 

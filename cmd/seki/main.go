@@ -41,6 +41,7 @@ func init() {
 		"run":          {"both planes in one process", runAll},
 		"controlplane": {"the control plane alone", runControlPlane},
 		"dataplane":    {"a node alone", runDataPlane},
+		"store":        {"move an embedded store to PostgreSQL, while it is used", storeVerb},
 		"migrate":      {"bring a database's tables up to date", migrate},
 		"get":          {"show entities", get},
 		"apply":        {"make configuration be what files say, after showing the difference", apply},

@@ -42,7 +42,7 @@ func (s *fleetServer) WatchNodes(_ *controlv1.WatchNodesRequest, stream grpc.Ser
 
 func (s *fleetServer) Status(ctx context.Context, _ *controlv1.StatusRequest) (*controlv1.StatusResponse, error) {
 	res := &controlv1.StatusResponse{
-		Version: s.Version, RouterFlavor: s.RouterFlavor, Database: s.Database, DatabaseReachable: s.Config.Ping(ctx) == nil,
+		Version: s.Version, RouterFlavor: s.RouterFlavor, Database: s.Database(), DatabaseReachable: s.Config.Ping(ctx) == nil,
 		StartedAt: timestamppb.New(s.Started), Entities: map[string]uint64{},
 	}
 	for _, n := range s.Fleet.Nodes() {
