@@ -17,6 +17,7 @@ import (
 
 	"github.com/sekifuda/sekifuda/controlplane/adminapi"
 	"github.com/sekifuda/sekifuda/controlplane/authority"
+	"github.com/sekifuda/sekifuda/controlplane/block"
 	"github.com/sekifuda/sekifuda/controlplane/config"
 	"github.com/sekifuda/sekifuda/controlplane/console"
 	"github.com/sekifuda/sekifuda/controlplane/fleet"
@@ -31,6 +32,7 @@ import (
 	"github.com/sekifuda/sekifuda/controlplane/xds"
 	"github.com/sekifuda/sekifuda/model/schema"
 	"github.com/sekifuda/sekifuda/plugin"
+	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
 	feedv1 "github.com/sekifuda/sekifuda/proto/sekifuda/feed/v1"
 )
 
@@ -48,15 +50,17 @@ const shutdownTimeout = 5 * time.Second
 // Options are what a control plane is made of. Listeners that are nil are not served.
 type Options struct {
 	Store    store.Store
-	Database string // "postgres" or "sqlite"
-	Schema   *schema.Schema
-	Plugins  *plugin.Set
-	Checker  config.Checker
-	Node     adminapi.Node
-	Metrics  http.Handler
-	Version  string
-	Log      *slog.Logger
-	Now      func() time.Time
+	Database func() string // "postgres" or "sqlite"
+	// Move moves an embedded store to the PostgreSQL at a URL; nil: there is none to move.
+	Move    func(ctx context.Context, url string) (*controlv1.MoveResponse, error)
+	Schema  *schema.Schema
+	Plugins *plugin.Set
+	Checker config.Checker
+	Node    adminapi.Node
+	Metrics http.Handler
+	Version string
+	Log     *slog.Logger
+	Now     func() time.Time
 	// KeepRefused leaves revisions that nodes refuse as they are, for somebody to mend.
 	KeepRefused bool
 	// WindowRule may have the runs of a client of the Admin API be change windows.
@@ -88,6 +92,7 @@ type ControlPlane struct {
 	cache   *xds.Cache
 	publish *publish.Publisher
 	release *release.Desk
+	blocks  *block.Desk
 	poison  *poison // nil: what nodes refuse stays
 }
 
@@ -100,6 +105,8 @@ func New(o Options) *ControlPlane {
 	c.config = config.New(o.Store, o.Schema, o.Checker, o.Now)
 	c.windows = config.NewWindows(c.config, o.Log)
 	c.fleet = fleet.New(o.Now)
+	c.blocks = block.New(block.Options{Store: o.Store, Find: find(c.config), Now: o.Now, Concern: guard.Concern, Changed: c.fleet.Tell, Log: o.Log})
+	c.fleet.Blocking(c.blocks.Current)
 	observer := publish.Observe(c.fleet)
 	if !o.KeepRefused {
 		c.poison = newPoison(observer, c.fleet, c.config, o.Log)
@@ -167,6 +174,7 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	g.Go(func() error { return ended(c.cache.Run(ctx)) })
 	g.Go(func() error { return ended(c.fleet.Run(ctx)) })
 	g.Go(func() error { return ended(c.release.Run(ctx)) })
+	g.Go(func() error { return ended(c.blocks.Run(ctx)) })
 	if c.poison != nil {
 		g.Go(func() error { return ended(c.poison.run(ctx)) })
 	}
@@ -179,8 +187,8 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 		s := grpc.NewServer(grpc.ChainUnaryInterceptor(c.Guard.Unary, grpcapi.Intercept(c.Log)),
 			grpc.ChainStreamInterceptor(c.Guard.Stream, grpcapi.InterceptStream(c.Log)), grpc.MaxRecvMsgSize(64<<20))
 		grpcapi.Register(s, grpcapi.Options{
-			Config: c.config, Fleet: c.fleet, Release: c.release, Nodes: asked{c.fleet}, Authority: c.Authority, Keys: c.Keys, Audit: c.Store,
-			Version: c.Version, RouterFlavor: c.Schema.RouterFlavor, Database: c.Database, Started: c.started, Log: c.Log,
+			Config: c.config, Fleet: c.fleet, Release: c.release, Blocks: c.blocks, Nodes: asked{c.fleet}, Authority: c.Authority, Keys: c.Keys, Audit: c.Store,
+			Version: c.Version, RouterFlavor: c.Schema.RouterFlavor, Database: c.Database, Move: c.Move, Started: c.started, Log: c.Log,
 		})
 		serveGRPC(ctx, g, "gRPC Admin API", s, c.GRPC)
 	}
@@ -218,7 +226,7 @@ func (c *ControlPlane) serveFeeds(ctx context.Context, g *errgroup.Group) {
 func (c *ControlPlane) adminAPI() http.Handler {
 	return adminapi.New(adminapi.Options{
 		Config: c.config, Plugins: c.Plugins, Waiter: c.fleet, Node: c.Node, Metrics: c.Metrics,
-		Fleet: dataPlanes{c.fleet}, Health: asked{c.fleet}, Cache: asked{c.fleet}, Windows: c.windows, WindowRule: c.WindowRule, Log: c.Log, WaitAtMost: waitAtMost, Server: "kong/3.9.1",
+		Fleet: dataPlanes{c.fleet}, Health: asked{c.fleet}, Cache: asked{c.fleet}, Windows: c.windows, Blocks: blocks{c.blocks, c.fleet}, WindowRule: c.WindowRule, Log: c.Log, WaitAtMost: waitAtMost, Server: "kong/3.9.1",
 	})
 }
 
@@ -227,7 +235,7 @@ func (c *ControlPlane) overview(r *http.Request) console.Overview {
 	defer cancel()
 	o := console.Overview{
 		Version: c.Version, Uptime: c.Now().Sub(c.started).Round(time.Second),
-		Database: c.Database, Reached: c.config.Ping(ctx) == nil,
+		Database: c.Database(), Reached: c.config.Ping(ctx) == nil,
 	}
 	_, o.Revision = c.cache.Head()
 	for _, n := range c.fleet.Nodes() {

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
+	"github.com/sekifuda/sekifuda/dataplane/block"
 	"github.com/sekifuda/sekifuda/dataplane/engine"
 	"github.com/sekifuda/sekifuda/dataplane/feed"
 	"github.com/sekifuda/sekifuda/dataplane/graph"
@@ -105,6 +107,10 @@ type DataPlane struct {
 	running atomic.Pointer[feedv1.Pos]
 	first   chan struct{} // closed when running is first set
 	left    atomic.Bool   // another process serves the same doors
+
+	blocking sync.Mutex // held while blocks are put in force, one list after the other
+	blocked  atomic.Pointer[block.Set]
+	reblock  chan struct{}
 }
 
 // New wires the rooms. It does no network I/O; it reads the node's id from its data folder.
@@ -121,7 +127,7 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 		o.NodeID = id
 	}
 	d := &DataPlane{
-		Options: o, crew: newCrew(o.Log), refusals: telemetry.NewRefusals(), first: make(chan struct{}),
+		Options: o, crew: newCrew(o.Log), refusals: telemetry.NewRefusals(), first: make(chan struct{}), reblock: make(chan struct{}, 1),
 		network: upstream.NewNetwork(upstream.NetworkOptions{
 			Now: o.Now, Resolver: &upstream.DNS{Servers: o.DNSServers},
 		}),
@@ -141,6 +147,7 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 	}
 	d.metrics = telemetry.New(telemetry.Options{
 		NodeID: o.NodeID, Version: o.Version, Counts: d.traffic, Stores: d.stores, Refusals: d.refusals, Targets: d.targets, Store: d.reachable,
+		Blocks: d.blockCounts,
 	})
 	d.compiler = &graph.Compiler{Plugins: o.Plugins, RouterFlavor: o.RouterFlavor, Now: o.Now, Host: d.host}
 	hostname, err := os.Hostname()
@@ -153,7 +160,7 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 	}
 	return d, d.following.init(feed.Options{
 		Conn: conn, Identity: o.Identity, NodeID: o.NodeID, Group: o.Group, Hostname: hostname, Labels: o.Labels, Version: o.Version,
-		Dir: filepath.Join(o.DataDir, "snapshots"), Applier: d, Answer: d.answer, Log: o.Log,
+		Dir: filepath.Join(o.DataDir, "snapshots"), Applier: d, Answer: d.answer, Block: d.block, Log: o.Log,
 		Stats: func() []*feedv1.RevisionStats { return d.tally.since(d.engine.Served()) },
 	})
 }
@@ -266,6 +273,7 @@ func (d *DataPlane) Run(ctx context.Context) error {
 	d.following.start(stop)
 	watch(func() error { return d.engine.Run(work) })
 	watch(func() error { return d.limits.Run(work) })
+	watch(func() error { return d.expire(work) })
 	if d.Patient {
 		select {
 		case <-d.first:

@@ -91,7 +91,7 @@ func (d *DataPlane) refused(q *feedv1.RefusalQuery) *feedv1.Answer {
 		a.Refusals = append(a.Refusals, &feedv1.RefusedRequest{
 			RequestId: r.RequestID, At: timestamppb.New(r.At.Truncate(time.Microsecond)), Status: uint32(r.Status), Reason: r.Reason,
 			Plugin: r.Plugin, PluginId: r.PluginID, Route: r.Route, Service: r.Service, Consumer: r.Consumer, Client: r.Client,
-			Method: r.Method, Host: r.Host, Path: r.Path, Revision: r.Revision,
+			Method: r.Method, Host: r.Host, Path: r.Path, Revision: r.Revision, Detail: r.Detail,
 		})
 	}
 	return a

@@ -112,10 +112,12 @@ type Try struct {
 	Keepalive bool
 }
 
-// Decided names the configuration of a plugin that answered a request.
+// Decided names the configuration of a plugin that answered a request, or says more of why the
+// gate did.
 type Decided struct {
 	Plugin string // "rate-limiting"
 	ID     string // of the plugin entity
+	Detail string // of a block: until when, by whom, because of what
 }
 
 // Source says who made an answer.

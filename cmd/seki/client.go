@@ -34,6 +34,8 @@ type client struct {
 	fleet   controlv1.FleetServiceClient
 	rollout controlv1.RolloutServiceClient
 	access  controlv1.AccessServiceClient
+	blocks  controlv1.BlockServiceClient
+	store   controlv1.StoreServiceClient
 	schema  *schema.Schema
 	addr    string
 	conn    *grpc.ClientConn
@@ -123,6 +125,7 @@ func dial(addr string) (*client, error) {
 	return &client{
 		config: controlv1.NewConfigServiceClient(conn), fleet: controlv1.NewFleetServiceClient(conn),
 		rollout: controlv1.NewRolloutServiceClient(conn), access: controlv1.NewAccessServiceClient(conn),
+		blocks: controlv1.NewBlockServiceClient(conn), store: controlv1.NewStoreServiceClient(conn),
 		addr: addr, conn: conn,
 	}, nil
 }

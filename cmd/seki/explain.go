@@ -51,6 +51,9 @@ func (c *call) printRefusal(x *controlv1.Refused) {
 	why, fix := meaning(r.GetReason())
 	fmt.Fprintf(c.out, "refused with %d by %s\n", r.GetStatus(), who)
 	fmt.Fprintf(c.out, "  why       %s: %s\n", r.GetReason(), why)
+	if r.GetDetail() != "" {
+		fmt.Fprintf(c.out, "  more      %s\n", r.GetDetail())
+	}
 	fmt.Fprintf(c.out, "  what next %s\n", fix)
 	fmt.Fprintf(c.out, "  request   %s %s%s from %s at %s\n", r.GetMethod(), r.GetHost(), r.GetPath(), r.GetClient(), r.GetAt().AsTime().Local().Format(time.DateTime))
 	fmt.Fprintf(c.out, "  matched   route %s, service %s, consumer %s\n", dash(r.GetRoute()), dash(r.GetService()), dash(r.GetConsumer()))

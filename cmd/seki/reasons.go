@@ -4,6 +4,7 @@ import "strings"
 
 // reasons say what the gate's reasons mean and what a person can do.
 var reasons = map[string][2]string{
+	"blocked":                {"somebody blocked it ahead of the configuration, for a while", "seki block list shows what is blocked; seki unblock ends it before its time"},
 	"no-route":               {"no route matches the host, path, method and headers", "compare them with seki get routes; a route's paths are prefixes, its hosts are exact"},
 	"no-service":             {"the route that matches has no service", "give the route a service, or let a plugin answer it"},
 	"wrong-protocol":         {"the route is not for this protocol", "use HTTPS or gRPC as the route's protocols say, or add the protocol to the route"},

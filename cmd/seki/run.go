@@ -327,11 +327,18 @@ func (p *process) office(ctx context.Context, s *officeSettings, gate *gateSetti
 	default:
 		o.Feeds = append(o.Feeds, feed)
 	}
-	st, database, err := openStore(ctx, p.log, s.databaseURL, p.dataDir)
+	embedded := s.databaseURL == ""
+	if err := followMove(&s.databaseURL, p.dataDir); err != nil {
+		return nil, nil, err
+	}
+	if embedded && s.databaseURL != "" {
+		p.log.Warn("the embedded store was moved: the database that it was moved to is used; --database-url says so without asking the data folder", "database", safeURL(s.databaseURL))
+	}
+	st, err := openStore(ctx, p.log, s.databaseURL, p.dataDir)
 	if err != nil {
 		return nil, nil, err
 	}
-	o.Database = database
+	o.Database, o.Move = func() string { return databaseName(st) }, p.mover(st, s)
 	closeStore := func() {
 		if err := st.Close(); err != nil {
 			p.log.Error("close store", "error", err)

@@ -125,7 +125,8 @@ func holdsSecret(f *schema.Field) bool {
 
 // guard makes who stands before the Admin API.
 func (p *process) guard(s *officeSettings, log guard.Log) (*guard.Guard, error) {
-	o := guard.Options{Log: log, Secret: map[string]bool{}, Errors: p.log}
+	// A key may be blocked by the key itself: /sekifuda/blocks/key/KEY.
+	o := guard.Options{Log: log, Secret: map[string]bool{"key": true}, Errors: p.log}
 	for _, t := range p.schema.Tables() {
 		if f := t.Field(t.Key); f != nil && f.Secret() {
 			o.Secret[t.Path], o.Secret[t.NestedPath], o.Secret[t.Kind] = true, true, true

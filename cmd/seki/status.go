@@ -46,6 +46,10 @@ func (c *call) printStatus(res *controlv1.StatusResponse) {
 	fmt.Fprintf(c.out, "database   %s, %s\n", res.GetDatabase(), reach)
 	fmt.Fprintf(c.out, "revision   %d (history %s)\n", res.GetHead(), res.GetEpoch())
 	fmt.Fprintf(c.out, "nodes      %d connected, %d run what they should\n", res.GetNodesConnected(), res.GetNodesCurrent())
+	for _, b := range res.GetBlocks() {
+		fmt.Fprintf(c.out, "BLOCKED    %s %s until %s by %s because %s, on %d of %d nodes\n", b.GetKind(), b.GetName(), localTime(b), dash(b.GetBy()),
+			dash(b.GetReason()), res.GetNodesBlocking(), res.GetNodesConnected())
+	}
 	for _, kind := range slices.Sorted(maps.Keys(res.GetEntities())) {
 		if n := res.GetEntities()[kind]; n > 0 {
 			fmt.Fprintf(c.out, "  %-24s %d\n", kind, n)

@@ -9,22 +9,33 @@ import (
 	"time"
 
 	"github.com/sekifuda/sekifuda/controlplane/store"
+	"github.com/sekifuda/sekifuda/controlplane/store/movable"
 	"github.com/sekifuda/sekifuda/controlplane/store/postgres"
 	"github.com/sekifuda/sekifuda/controlplane/store/sqlite"
 )
 
 // openStore opens PostgreSQL, or the embedded store in the data folder, with its tables up
-// to date. A PostgreSQL that does not answer is waited for, and said.
-func openStore(ctx context.Context, log *slog.Logger, url, dataDir string) (store.Store, string, error) {
-	if url == "" {
-		s, err := sqlite.Open(ctx, filepath.Join(dataDir, "config.db"))
-		if err != nil {
-			return nil, "", err
-		}
-		return s, "sqlite", nil
+// to date. A PostgreSQL that does not answer is waited for, and said. An embedded store can move.
+func openStore(ctx context.Context, log *slog.Logger, url, dataDir string) (store.Store, error) {
+	if url != "" {
+		return openPostgres(ctx, log, url)
 	}
-	s, err := openPostgres(ctx, log, url)
-	return s, "postgres", err
+	s, err := sqlite.Open(ctx, filepath.Join(dataDir, "config.db"))
+	if err != nil {
+		return nil, err
+	}
+	return movable.New(s), nil
+}
+
+// databaseName is what clients call the database of a store.
+func databaseName(s store.Store) string {
+	if m, ok := s.(*movable.Store); ok {
+		s = m.Database()
+	}
+	if _, ok := s.(*postgres.Store); ok {
+		return "postgres"
+	}
+	return "sqlite"
 }
 
 // migrate brings a database's tables up to date, for people who want that by hand: the
@@ -34,6 +45,9 @@ func migrate(ctx context.Context, c *call) error {
 	url := f.String("database-url", "", "PostgreSQL URL; empty: the embedded store in the data folder")
 	dataDir := f.String("data-dir", "./.seki", "data folder of the embedded store")
 	if err := f.parse(); err != nil {
+		return err
+	}
+	if err := followMove(url, *dataDir); err != nil {
 		return err
 	}
 	st, err := openOnce(ctx, *url, *dataDir)

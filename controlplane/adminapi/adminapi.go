@@ -50,6 +50,7 @@ type Options struct {
 	Health  Health          // nil: there are no paths of the health of targets
 	Cache   Cache           // nil: there are no paths of kept answers
 	Windows *config.Windows // nil: there are none
+	Blocks  Blocks          // nil: there are none
 	Log     *slog.Logger
 	// WindowRule may have a client's runs be windows by themselves.
 	WindowRule WindowRule

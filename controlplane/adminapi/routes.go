@@ -55,6 +55,9 @@ func (e *endpoint) allow() string {
 	return strings.Join(list, ", ")
 }
 
+// ownPaths begin with it. Kong has no such paths, so /endpoints does not list them.
+const ownPaths = "/sekifuda/"
+
 // handle registers a path; a segment in braces is a parameter.
 func (a *API) handle(path string, methods map[string]handler) {
 	n := a.root
@@ -79,7 +82,7 @@ func (a *API) handle(path string, methods map[string]handler) {
 	}
 	if n.end == nil {
 		n.end = &endpoint{methods: map[string]handler{}}
-		if !strings.HasPrefix(path, windowPath) {
+		if !strings.HasPrefix(path, ownPaths) {
 			a.paths = append(a.paths, path)
 		}
 	}
@@ -98,6 +101,7 @@ func (a *API) register() {
 	}
 	a.registerTargets()
 	a.registerWindows()
+	a.registerBlocks()
 	a.registerProxyCache()
 	sort.Strings(a.paths)
 }

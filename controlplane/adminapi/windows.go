@@ -19,9 +19,8 @@ type WindowRule struct {
 
 const windowHeader = "Sekifuda-Window"
 
-// windowPath is where windows are shown and published. Kong has no such paths, so /endpoints
-// does not list them.
-const windowPath = "/sekifuda/windows"
+// windowPath is where windows are shown and published.
+const windowPath = ownPaths + "windows"
 
 func (a *API) registerWindows() {
 	if a.Windows == nil {

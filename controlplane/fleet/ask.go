@@ -24,6 +24,7 @@ type asking struct {
 // reporter is one stream of reports, by which its node can be asked.
 type reporter struct {
 	questions chan *feedv1.Question
+	blocks    chan struct{} // holds one token while the node is to be told what is blocked
 }
 
 // Ask puts a question to every connected node and returns what was answered until all have,
@@ -79,7 +80,8 @@ func (f *Fleet) answer(node string, answer *feedv1.Answer) {
 
 // join adds a stream of reports; what is being asked goes to it too.
 func (f *Fleet) join() *reporter {
-	r := &reporter{questions: make(chan *feedv1.Question, maxQuestions)}
+	r := &reporter{questions: make(chan *feedv1.Question, maxQuestions), blocks: make(chan struct{}, 1)}
+	r.tell()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.reporters[r] = struct{}{}

@@ -68,6 +68,9 @@ type Fleet struct {
 	reporters map[*reporter]struct{}
 	askings   map[uint64]*asking
 	asked     uint64 // questions so far
+
+	blocks   func() *feedv1.Blocks // nil: nodes are told of none
+	blocking map[string]uint64     // digest of the blocks that a node enforces
 }
 
 // New returns an empty fleet; now nil means time.Now.
@@ -80,6 +83,7 @@ func New(now func() time.Time) *Fleet {
 		waiters: make(map[*waiter]struct{}), watches: make(map[*Watch]struct{}),
 		served:    make(map[under]Served),
 		reporters: make(map[*reporter]struct{}), askings: make(map[uint64]*asking),
+		blocking: make(map[string]uint64),
 	}
 }
 
@@ -215,6 +219,7 @@ func (f *Fleet) Forget(t time.Time) {
 	for id, m := range f.nodes {
 		if !m.Connected && m.LastSeen.Before(t) {
 			delete(f.nodes, id)
+			delete(f.blocking, id)
 		}
 	}
 }
@@ -263,5 +268,6 @@ func (f *Fleet) room(id string) {
 	}
 	if oldest != nil { // all connected: streams are bounded elsewhere
 		delete(f.nodes, oldest.ID)
+		delete(f.blocking, oldest.ID)
 	}
 }

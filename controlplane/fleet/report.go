@@ -57,6 +57,14 @@ func (r *Reports) Report(s feedv1.NodeService_ReportServer) error {
 			if err := s.Send(&feedv1.ReportResponse{Directive: &feedv1.ReportResponse_Question{Question: q}}); err != nil {
 				return err // and with the stream ends what receives
 			}
+		case <-from.blocks:
+			b := r.fleet.current()
+			if b == nil {
+				continue // nothing is known yet; the node keeps what it has
+			}
+			if err := s.Send(&feedv1.ReportResponse{Directive: &feedv1.ReportResponse_Blocks{Blocks: b}}); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -80,6 +88,10 @@ func (r *Reports) receive(s feedv1.NodeService_ReportServer) error {
 		id = q.GetNodeId()
 		if a := q.GetAnswer(); a != nil {
 			r.fleet.answer(id, a)
+			continue
+		}
+		if b := q.GetBlocks(); b != nil {
+			r.fleet.blocked(id, b.GetDigest())
 			continue
 		}
 		if err := r.fleet.report(q); err != nil {

@@ -42,7 +42,7 @@ func (s *fleetServer) WatchNodes(_ *controlv1.WatchNodesRequest, stream grpc.Ser
 
 func (s *fleetServer) Status(ctx context.Context, _ *controlv1.StatusRequest) (*controlv1.StatusResponse, error) {
 	res := &controlv1.StatusResponse{
-		Version: s.Version, RouterFlavor: s.RouterFlavor, Database: s.Database, DatabaseReachable: s.Config.Ping(ctx) == nil,
+		Version: s.Version, RouterFlavor: s.RouterFlavor, Database: s.Database(), DatabaseReachable: s.Config.Ping(ctx) == nil,
 		StartedAt: timestamppb.New(s.Started), Entities: map[string]uint64{},
 	}
 	for _, n := range s.Fleet.Nodes() {
@@ -54,6 +54,9 @@ func (s *fleetServer) Status(ctx context.Context, _ *controlv1.StatusRequest) (*
 			res.NodesCurrent++
 		}
 	}
+	res.Blocks = s.Blocks.List()
+	blocking, _ := s.Fleet.CountBlocking(s.Blocks.Digest())
+	res.NodesBlocking = uint32(blocking)
 	if !res.DatabaseReachable {
 		return res, nil // what can be told without it
 	}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/sekifuda/sekifuda/controlplane/authority"
+	"github.com/sekifuda/sekifuda/controlplane/block"
 	"github.com/sekifuda/sekifuda/controlplane/config"
 	"github.com/sekifuda/sekifuda/controlplane/fleet"
 	"github.com/sekifuda/sekifuda/controlplane/keyring"
@@ -22,15 +23,18 @@ import (
 
 // Options are what the API is made of.
 type Options struct {
-	Config       *config.Config
-	Fleet        *fleet.Fleet
-	Authority    *authority.Authority // nil: there is no AccessService
-	Keys         *keyring.Keyring
-	Audit        store.Audit
-	Release      *release.Desk
-	Nodes        Nodes
-	Version      string
-	Database     string // "postgres" or "sqlite"
+	Config    *config.Config
+	Fleet     *fleet.Fleet
+	Authority *authority.Authority // nil: there is no AccessService
+	Keys      *keyring.Keyring
+	Audit     store.Audit
+	Release   *release.Desk
+	Blocks    *block.Desk
+	Nodes     Nodes
+	Version   string
+	Database  func() string // "postgres" or "sqlite"
+	// Move moves an embedded store to the PostgreSQL at a URL; nil: there is none to move.
+	Move         func(ctx context.Context, url string) (*controlv1.MoveResponse, error)
 	Started      time.Time
 	Log          *slog.Logger
 	RouterFlavor string // which language routes are written in
@@ -41,6 +45,8 @@ func Register(s *grpc.Server, o Options) {
 	controlv1.RegisterConfigServiceServer(s, &configServer{Options: o})
 	controlv1.RegisterFleetServiceServer(s, &fleetServer{Options: o})
 	controlv1.RegisterRolloutServiceServer(s, &rolloutServer{Options: o})
+	controlv1.RegisterBlockServiceServer(s, &blockServer{Options: o})
+	controlv1.RegisterStoreServiceServer(s, &storeServer{Options: o})
 	controlv1.RegisterBackupServiceServer(s, &backupServer{Options: o})
 	if o.Authority != nil {
 		controlv1.RegisterAccessServiceServer(s, &accessServer{Options: o})

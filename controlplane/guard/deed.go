@@ -16,6 +16,7 @@ const Committed = "committed"
 type deed struct {
 	mu    sync.Mutex
 	event Event
+	about string // what it is about, beside what event.What says
 	noted bool // some change of it is in the log
 }
 
@@ -26,6 +27,27 @@ func doing(ctx context.Context, e Event) (context.Context, *deed) {
 	e.Result = Committed
 	d := &deed{event: e}
 	return context.WithValue(ctx, deedKey{}, d), d
+}
+
+// Concern notes what the call of ctx is about, for its entry in the log: who is called may know it
+// only then. The last word stands.
+func Concern(ctx context.Context, about string) {
+	if d, _ := ctx.Value(deedKey{}).(*deed); d != nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.about = about
+	}
+}
+
+// asked is the event with what it is about.
+func (d *deed) asked() Event {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	e := d.event
+	if d.about != "" {
+		e.What += " " + d.about
+	}
+	return e
 }
 
 // inLog reports whether a change of the deed is in the log.
@@ -57,7 +79,7 @@ func (n *Noted) Commit(ctx context.Context, c store.Commit) (store.Revision, err
 	e := Event{Who: c.Actor, What: "control plane", Why: c.Message, Result: Committed}
 	d, _ := ctx.Value(deedKey{}).(*deed)
 	if d != nil {
-		e = d.event
+		e = d.asked()
 	}
 	var told uint64
 	c.Note = func(rev uint64) []byte {
@@ -78,7 +100,8 @@ func (n *Noted) Write(ctx context.Context, records []store.Record, notes ...stor
 	if d == nil || d.inLog() {
 		return n.Store.Write(ctx, records, notes...)
 	}
-	err := n.Store.Write(ctx, records, append(notes, store.AuditEntry{At: n.now(), Body: d.event.body()})...)
+	e := d.asked()
+	err := n.Store.Write(ctx, records, append(notes, store.AuditEntry{At: n.now(), Body: e.body()})...)
 	if err == nil {
 		d.setInLog()
 	}

@@ -19,6 +19,7 @@ import (
 var writers = map[string]Role{
 	controlv1.ConfigService_ServiceDesc.ServiceName:  Editor,
 	controlv1.FleetService_ServiceDesc.ServiceName:   Editor,
+	controlv1.BlockService_ServiceDesc.ServiceName:   Editor,
 	controlv1.RolloutService_ServiceDesc.ServiceName: Releaser,
 }
 
@@ -49,6 +50,9 @@ func (g *Guard) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 		res, err = next(inside, req)
 	}
 	if noteworthy(need, err) && !(err == nil && d.inLog()) {
+		if d != nil {
+			e = d.asked()
+		}
 		e.Result = code(err).String()
 		if m, ok := res.(interface{ GetRevision() *controlv1.Revision }); ok {
 			e.Revision = m.GetRevision().GetRev()
@@ -70,6 +74,9 @@ func (g *Guard) Stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInf
 		err = next(srv, &stream{ServerStream: ss, ctx: inside})
 	}
 	if noteworthy(need, err) && !(err == nil && d.inLog()) {
+		if d != nil {
+			e = d.asked()
+		}
 		e.Result = code(err).String()
 		g.note(ctx, e)
 	}

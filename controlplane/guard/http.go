@@ -37,7 +37,7 @@ func (g *Guard) HTTP(next http.Handler) http.Handler {
 		if need == Viewer && may || d.inLog() && seen.code < http.StatusBadRequest {
 			return // what was only looked at is not noted, and what was done is
 		}
-		e := d.event
+		e := d.asked()
 		e.Result = strconv.Itoa(seen.code)
 		e.Revision, _ = strconv.ParseUint(w.Header().Get("Sekifuda-Revision"), 10, 64) // 0 when it made none
 		g.note(r.Context(), e)

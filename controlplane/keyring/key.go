@@ -72,7 +72,20 @@ func (k Key) open(name string, sealed []byte) ([]byte, error) {
 // ParseKeys reads keys, one a line, 32 bytes in hexadecimal or base64 each; lines that begin
 // with "#" say what they like. The first key is the one in use.
 func ParseKeys(text []byte) ([]Key, error) {
-	var keys []Key
+	all, err := parseRaw(text)
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]Key, len(all))
+	for i, raw := range all {
+		if keys[i], err = NewKey(raw); err != nil {
+			return nil, fmt.Errorf("key %d: %w (openssl rand -hex 32 makes one)", i+1, err)
+		}
+	}
+	return keys, nil
+}
+
+func parseRaw(text []byte) (all [][]byte, err error) {
 	for s := bufio.NewScanner(bytes.NewReader(text)); s.Scan(); {
 		line := strings.TrimSpace(s.Text())
 		if line == "" || strings.HasPrefix(line, "#") {
@@ -83,18 +96,27 @@ func ParseKeys(text []byte) ([]Key, error) {
 			raw, err = base64.StdEncoding.DecodeString(line)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("key %d is neither hexadecimal nor base64 (openssl rand -hex 32 makes one)", len(keys)+1)
+			return nil, fmt.Errorf("key %d is neither hexadecimal nor base64 (openssl rand -hex 32 makes one)", len(all)+1)
 		}
-		key, err := NewKey(raw)
-		if err != nil {
-			return nil, fmt.Errorf("key %d: %w (openssl rand -hex 32 makes one)", len(keys)+1, err)
-		}
-		keys = append(keys, key)
+		all = append(all, raw)
 	}
-	if len(keys) == 0 {
+	if len(all) == 0 {
 		return nil, errors.New("no key (openssl rand -hex 32 makes one)")
 	}
-	return keys, nil
+	return all, nil
+}
+
+// KeptRaw is the key in use of a file that KeptFile made, for a store that moves away from it.
+func KeptRaw(path string) ([]byte, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	all, err := parseRaw(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return all[0], nil
 }
 
 // ReadFile reads the keys of a file that nobody else may read.

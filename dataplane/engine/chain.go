@@ -22,6 +22,8 @@ func (e *exchange) request(c *graph.Chain) plugin.Verdict {
 		if in.Request != nil && !answer.Done() {
 			if answer = in.Request.OnRequest(&e.x); answer.Done() {
 				e.x.Decided = plugin.Decided{Plugin: in.Plugin.Name, ID: in.ID}
+			} else if s := e.eng.blocks.Load(); s != nil {
+				answer = e.blockedWho(s)
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sekifuda/sekifuda/dataplane/block"
 	"github.com/sekifuda/sekifuda/dataplane/engine/h1"
 	"github.com/sekifuda/sekifuda/dataplane/graph"
 	"github.com/sekifuda/sekifuda/dataplane/router"
@@ -30,6 +31,7 @@ type Engine struct {
 	opt       Options
 	limits    h1.Limits
 	current   atomic.Pointer[view]
+	blocks    atomic.Pointer[block.Set] // nil: nothing is blocked
 	normalize func(string) string
 	fallback  *tls.Certificate // for names that no certificate is for
 	h2        *h2server

@@ -175,6 +175,13 @@ func (e *exchange) run() {
 }
 
 func (e *exchange) serve() {
+	if s := e.eng.blocks.Load(); s != nil {
+		if v := e.blockedClient(s); v.Done() {
+			e.collect(e.view.Global())
+			e.verdict(v)
+			return
+		}
+	}
 	limit := e.eng.opt.MaxBodyBytes
 	if limit > 0 && e.head.Length > limit {
 		e.x.Reason = "body-too-large"
@@ -190,6 +197,13 @@ func (e *exchange) serve() {
 	if e.checkProtocol() {
 		e.x.Reason = "wrong-protocol"
 		return
+	}
+	if s := e.eng.blocks.Load(); s != nil {
+		if v := e.blockedWay(s); v.Done() {
+			e.collect(e.endpoint.Chain)
+			e.verdict(v)
+			return
+		}
 	}
 	if v := e.request(e.endpoint.Chain); v.Done() {
 		e.verdict(v)
@@ -228,6 +242,9 @@ func (e *exchange) end() {
 		if in.Log != nil {
 			in.Log.OnLog(&e.x)
 		}
+	}
+	if e.eng.blocks.Load() != nil {
+		e.noteBlocked()
 	}
 	if e.x.Reason != "" && e.x.Response.Status >= 400 && e.eng.opt.Refused != nil {
 		e.eng.opt.Refused(&e.x)

@@ -18,6 +18,11 @@ import (
 // with its trailers.
 func (e *exchange) proxyH2() {
 	u := e.endpoint.Upstream
+	e.watch.carries(e.subject(), nil)
+	if e.cutOff() {
+		e.clientFault(errClient)
+		return
+	}
 	e.pick.Key = e.hashKey()
 	for try := 0; ; try++ {
 		now := e.look()

@@ -136,7 +136,7 @@ func (e *exchange) connectAndAsk(peer *upstream.Peer, fresh bool, start time.Tim
 	e.target(peer)
 	e.reply.begin(c)
 	e.reply.reused = c.Reused
-	if !e.watch.attach(c) {
+	if !e.watch.attach(c, e.subject()) || e.cutOff() {
 		e.reply.settle(e, false)
 		return result{errClient, false}
 	}

@@ -71,6 +71,13 @@ func (s *session) run() {
 	x := &e.x
 	x.Peer, x.Local, x.Session = addrPort(s.client.RemoteAddr()), addrPort(s.client.LocalAddr()), &s.count
 	e.locate()
+	if b := s.eng.blocks.Load(); b != nil {
+		if v := e.blockedClient(b); v.Done() {
+			x.Reason, x.Response.Status = v.Reason(), sessionRefused
+			e.end()
+			return
+		}
+	}
 	name, err := s.hear()
 	if err != nil || !s.route(name) {
 		return
@@ -120,7 +127,14 @@ const (
 // serve leads the session to its end and returns its status.
 func (s *session) serve(name string) int {
 	e := &s.ex
-	if v := e.request(e.endpoint.Chain); v.Done() {
+	var v plugin.Verdict
+	if b := s.eng.blocks.Load(); b != nil {
+		v = e.blockedWay(b)
+	}
+	if !v.Done() {
+		v = e.request(e.endpoint.Chain)
+	}
+	if v.Done() {
 		e.x.Reason = v.Reason()
 		return sessionRefused
 	}
@@ -148,7 +162,10 @@ func (s *session) serve(name string) int {
 		return status
 	}
 	defer up.Close()
-	s.relay(client, up.Net())
+	e.watch.carries(e.subject(), func() { s.client.Close(); up.Net().Close() })
+	if !e.cutOff() {
+		s.relay(client, up.Net())
+	}
 	peer.End(&e.pick, upstream.Answered, 0, e.lastTry().Duration)
 	return sessionDone
 }

@@ -31,7 +31,8 @@ func (e *exchange) relayUpgrade() {
 	lost := !e.watch.detach()
 	client, early := e.client.tunnel()
 	defer up.Close()
-	if lost {
+	e.watch.carries(e.subject(), func() { client.Close(); up.Close() })
+	if lost || e.cutOff() {
 		return
 	}
 	late := r.b[r.end:r.w]

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sekifuda/sekifuda/dataplane/block"
 	"github.com/sekifuda/sekifuda/dataplane/upstream"
 )
 
@@ -28,12 +29,17 @@ type watch struct {
 	conn   *upstream.Conn
 	ctx    context.Context
 	cancel context.CancelFunc
+
+	about   subject      // of whom the exchange is, once it is with the upstream
+	cut     func()       // ends a tunnel; nil: it is none
+	blocked *block.Entry // by which the gate gave it up
 }
 
 func (w *watch) begin() {
 	w.mu.Lock()
 	w.turn++
 	w.active, w.gone = true, false
+	w.about, w.cut, w.blocked = subject{}, nil, nil
 	w.mu.Unlock()
 }
 
@@ -41,17 +47,18 @@ func (w *watch) stop() {
 	w.mu.Lock()
 	cancel := w.cancel
 	w.active, w.ctx, w.cancel, w.conn = false, nil, nil, nil
+	w.about, w.cut, w.blocked = subject{}, nil, nil
 	w.mu.Unlock()
 	if cancel != nil {
 		cancel()
 	}
 }
 
-// attach has the connection aborted when the client goes; false: it has gone.
-func (w *watch) attach(c *upstream.Conn) bool {
+// attach has the connection aborted when the client goes, or is blocked; false: it has gone.
+func (w *watch) attach(c *upstream.Conn, about subject) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.conn = c
+	w.conn, w.about = c, about
 	return !w.gone
 }
 

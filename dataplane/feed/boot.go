@@ -12,6 +12,7 @@ import (
 // returns where the node stands then, the zero Pos for nothing; the error is why newer
 // configurations were passed over, and not a reason to stop.
 func (c *Client) Boot(ctx context.Context) (Pos, error) {
+	c.bootBlocks(ctx)
 	if c.disk == nil {
 		return Pos{}, nil
 	}

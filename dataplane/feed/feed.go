@@ -115,6 +115,10 @@ type Options struct {
 	// within ctx.
 	Answer func(ctx context.Context, q *feedv1.Question) *feedv1.Answer
 
+	// Block refuses all of b and nothing else, whatever the configuration says, from when it
+	// returns; each for as long as b says since heard. nil: nothing is ever blocked.
+	Block func(b *feedv1.Blocks, heard time.Time)
+
 	Clock Clock // nil: the wall's
 	Log   *slog.Logger
 }

@@ -30,7 +30,8 @@ func (c *Client) report(ctx context.Context) (moved bool, err error) {
 	every.Store(int64(defaultEvery))
 	ended := make(chan error, 1)
 	questions, answers := make(chan *feedv1.Question, maxQuestions), make(chan *feedv1.Answer)
-	go func() { ended <- c.directives(stream, &every, questions) }()
+	blocks := make(chan *feedv1.Blocks)
+	go func() { ended <- c.directives(stream, &every, questions, blocks) }()
 	go c.answer(ctx, questions, answers)
 	due := c.Clock.After(defaultEvery)
 	for window := uint64(1); ; {
@@ -38,6 +39,9 @@ func (c *Client) report(ctx context.Context) (moved bool, err error) {
 		select {
 		case err := <-ended:
 			return moved, err
+		case b := <-blocks:
+			c.block(ctx, b)
+			q = &feedv1.ReportRequest{NodeId: c.NodeID, Blocks: &feedv1.BlocksEnforced{Digest: b.GetDigest()}}
 		case a := <-answers:
 			q = &feedv1.ReportRequest{NodeId: c.NodeID, Answer: a}
 		case <-due:
@@ -56,7 +60,7 @@ func (c *Client) report(ctx context.Context) (moved bool, err error) {
 // whoever asked does without this node.
 const maxQuestions = 64
 
-func (c *Client) directives(stream feedv1.NodeService_ReportClient, every *atomic.Int64, questions chan<- *feedv1.Question) error {
+func (c *Client) directives(stream feedv1.NodeService_ReportClient, every *atomic.Int64, questions chan<- *feedv1.Question, blocks chan<- *feedv1.Blocks) error {
 	for {
 		r, err := stream.Recv()
 		if err != nil {
@@ -64,6 +68,13 @@ func (c *Client) directives(stream feedv1.NodeService_ReportClient, every *atomi
 		}
 		if ms := r.GetReportEveryMs(); ms > 0 {
 			every.Store(int64(min(max(time.Duration(ms)*time.Millisecond, leastEvery), mostEvery)))
+		}
+		if b := r.GetBlocks(); b != nil && c.Block != nil {
+			select {
+			case blocks <- b:
+			case <-stream.Context().Done():
+				return stream.Context().Err()
+			}
 		}
 		if q := r.GetQuestion(); q != nil {
 			select {

@@ -33,10 +33,24 @@ func (m *Metrics) appendNode(b []byte) []byte {
 	b = head(b, "sekifuda_build_info", "gauge", "The node and its own version; always 1.")
 	b = line(b, "sekifuda_build_info", node+`,version="`+escape(m.options.Version)+`",go="`+runtime.Version()+`"`, 1)
 	b = m.appendStores(b)
+	b = m.appendBlocks(b)
 	if m.options.Refusals != nil {
 		b = m.options.Refusals.append(b)
 	}
 	return appendProcess(b, node)
+}
+
+// appendBlocks writes every kind, so that an alert sees the first of one.
+func (m *Metrics) appendBlocks(b []byte) []byte {
+	if m.options.Blocks == nil {
+		return b
+	}
+	n := m.options.Blocks()
+	b = head(b, "sekifuda_blocks", "gauge", "What is blocked ahead of configuration, by kind.")
+	for _, kind := range []string{"cidr", "consumer", "key", "route", "service"} {
+		b = line(b, "sekifuda_blocks", `kind="`+kind+`"`, unsigned(n[kind]))
+	}
+	return b
 }
 
 func appendProcess(b []byte, node string) []byte {

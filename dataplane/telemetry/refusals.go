@@ -41,6 +41,7 @@ type Refusal struct {
 	Host      string    `json:"host"`
 	Path      string    `json:"path"`
 	Revision  uint64    `json:"revision"`
+	Detail    string    `json:"detail,omitempty"`
 }
 
 // Refusals remembers what the gate answered itself, and counts it by reason. It is safe for
@@ -75,6 +76,7 @@ const (
 	partMethod
 	partHost
 	partPath
+	partDetail
 	parts
 )
 
@@ -117,6 +119,7 @@ func (r *Refusals) Note(x *plugin.Exchange) {
 	s.add(partMethod, x.Request.Method)
 	s.add(partHost, x.Request.Host)
 	s.add(partPath, x.Request.Path)
+	s.add(partDetail, x.Decided.Detail)
 }
 
 func (s *slot) add(part int, text string) {
@@ -137,7 +140,7 @@ func (s *slot) refusal() Refusal {
 		RequestID: s.part(partID), At: time.Unix(0, s.at).UTC(), Status: s.status, Reason: s.part(partReason),
 		Plugin: s.part(partPlugin), PluginID: s.part(partPluginID), Route: s.part(partRoute), Service: s.part(partService),
 		Consumer: s.part(partConsumer), Client: s.part(partClient), Method: s.part(partMethod), Host: s.part(partHost),
-		Path: s.part(partPath), Revision: s.revision,
+		Path: s.part(partPath), Revision: s.revision, Detail: s.part(partDetail),
 	}
 }
 

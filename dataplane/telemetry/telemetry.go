@@ -27,8 +27,9 @@ type Options struct {
 	Targets   func() []Target
 	Store     func() bool // whether the node's source of configuration answers
 	Stores    func() []Store
-	Refusals  *Refusals // nil: nothing is counted by reason
-	MaxSeries int       // 0: a hundred thousand
+	Blocks    func() map[string]int // what is blocked ahead of configuration, by kind; nil: nothing is
+	Refusals  *Refusals             // nil: nothing is counted by reason
+	MaxSeries int                   // 0: a hundred thousand
 	Logger    *slog.Logger
 }
 

@@ -41,7 +41,7 @@ func desk(t *testing.T, keep bool) (config controlv1.ConfigServiceClient, feed s
 	}
 	nodes, admin := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
 	cp := controlplane.New(controlplane.Options{
-		Store: st, Database: "sqlite", Schema: s, Checker: lenient{}, Version: "1", Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Store: st, Database: func() string { return "sqlite" }, Schema: s, Checker: lenient{}, Version: "1", Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		GRPC: admin, OpenFeeds: []net.Listener{nodes}, KeepRefused: keep,
 	})
 	ctx, cancel := context.WithCancel(context.Background())

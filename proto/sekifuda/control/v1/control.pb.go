@@ -2064,7 +2064,11 @@ type StatusResponse struct {
 	Entities          map[string]uint64      `protobuf:"bytes,8,rep,name=entities,proto3" json:"entities,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	StartedAt         *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
 	// Which language routes are written in: "traditional_compatible" or "expressions".
-	RouterFlavor  string `protobuf:"bytes,10,opt,name=router_flavor,json=routerFlavor,proto3" json:"router_flavor,omitempty"`
+	RouterFlavor string `protobuf:"bytes,10,opt,name=router_flavor,json=routerFlavor,proto3" json:"router_flavor,omitempty"`
+	// What is blocked ahead of configuration.
+	Blocks []*Block `protobuf:"bytes,11,rep,name=blocks,proto3" json:"blocks,omitempty"`
+	// Connected nodes that enforce exactly that.
+	NodesBlocking uint32 `protobuf:"varint,12,opt,name=nodes_blocking,json=nodesBlocking,proto3" json:"nodes_blocking,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2169,11 +2173,25 @@ func (x *StatusResponse) GetRouterFlavor() string {
 	return ""
 }
 
+func (x *StatusResponse) GetBlocks() []*Block {
+	if x != nil {
+		return x.Blocks
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetNodesBlocking() uint32 {
+	if x != nil {
+		return x.NodesBlocking
+	}
+	return 0
+}
+
 var File_sekifuda_control_v1_control_proto protoreflect.FileDescriptor
 
 const file_sekifuda_control_v1_control_proto_rawDesc = "" +
 	"\n" +
-	"!sekifuda/control/v1/control.proto\x12\x13sekifuda.control.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bsekifuda/feed/v1/feed.proto\"h\n" +
+	"!sekifuda/control/v1/control.proto\x12\x13sekifuda.control.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fsekifuda/control/v1/block.proto\x1a\x1bsekifuda/feed/v1/feed.proto\"h\n" +
 	"\x06Entity\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x10\n" +
@@ -2317,7 +2335,7 @@ const file_sekifuda_control_v1_control_proto_rawDesc = "" +
 	"\aRefused\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12:\n" +
 	"\arequest\x18\x02 \x01(\v2 .sekifuda.feed.v1.RefusedRequestR\arequest\"\x0f\n" +
-	"\rStatusRequest\"\xd9\x03\n" +
+	"\rStatusRequest\"\xb4\x04\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x12\x12\n" +
@@ -2330,7 +2348,9 @@ const file_sekifuda_control_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"started_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x12#\n" +
 	"\rrouter_flavor\x18\n" +
-	" \x01(\tR\frouterFlavor\x1a;\n" +
+	" \x01(\tR\frouterFlavor\x122\n" +
+	"\x06blocks\x18\v \x03(\v2\x1a.sekifuda.control.v1.BlockR\x06blocks\x12%\n" +
+	"\x0enodes_blocking\x18\f \x01(\rR\rnodesBlocking\x1a;\n" +
 	"\rEntitiesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x012\xd5\x04\n" +
@@ -2409,6 +2429,7 @@ var file_sekifuda_control_v1_control_proto_goTypes = []any{
 	(*v1.Refusal)(nil),            // 40: sekifuda.feed.v1.Refusal
 	(*v1.LimitUse)(nil),           // 41: sekifuda.feed.v1.LimitUse
 	(*v1.RefusedRequest)(nil),     // 42: sekifuda.feed.v1.RefusedRequest
+	(*Block)(nil),                 // 43: sekifuda.control.v1.Block
 }
 var file_sekifuda_control_v1_control_proto_depIdxs = []int32{
 	36, // 0: sekifuda.control.v1.Entity.spec:type_name -> google.protobuf.Any
@@ -2448,37 +2469,38 @@ var file_sekifuda_control_v1_control_proto_depIdxs = []int32{
 	42, // 34: sekifuda.control.v1.Refused.request:type_name -> sekifuda.feed.v1.RefusedRequest
 	35, // 35: sekifuda.control.v1.StatusResponse.entities:type_name -> sekifuda.control.v1.StatusResponse.EntitiesEntry
 	38, // 36: sekifuda.control.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	3,  // 37: sekifuda.control.v1.ConfigService.Commit:input_type -> sekifuda.control.v1.CommitRequest
-	7,  // 38: sekifuda.control.v1.ConfigService.Get:input_type -> sekifuda.control.v1.GetRequest
-	9,  // 39: sekifuda.control.v1.ConfigService.List:input_type -> sekifuda.control.v1.ListRequest
-	11, // 40: sekifuda.control.v1.ConfigService.Watch:input_type -> sekifuda.control.v1.WatchRequest
-	14, // 41: sekifuda.control.v1.ConfigService.ListRevisions:input_type -> sekifuda.control.v1.ListRevisionsRequest
-	16, // 42: sekifuda.control.v1.ConfigService.Diff:input_type -> sekifuda.control.v1.DiffRequest
-	18, // 43: sekifuda.control.v1.ConfigService.Revert:input_type -> sekifuda.control.v1.RevertRequest
-	21, // 44: sekifuda.control.v1.FleetService.ListNodes:input_type -> sekifuda.control.v1.ListNodesRequest
-	23, // 45: sekifuda.control.v1.FleetService.WatchNodes:input_type -> sekifuda.control.v1.WatchNodesRequest
-	32, // 46: sekifuda.control.v1.FleetService.Status:input_type -> sekifuda.control.v1.StatusRequest
-	25, // 47: sekifuda.control.v1.FleetService.ListLimits:input_type -> sekifuda.control.v1.ListLimitsRequest
-	27, // 48: sekifuda.control.v1.FleetService.ResetLimits:input_type -> sekifuda.control.v1.ResetLimitsRequest
-	29, // 49: sekifuda.control.v1.FleetService.ListRefusals:input_type -> sekifuda.control.v1.ListRefusalsRequest
-	5,  // 50: sekifuda.control.v1.ConfigService.Commit:output_type -> sekifuda.control.v1.CommitResponse
-	8,  // 51: sekifuda.control.v1.ConfigService.Get:output_type -> sekifuda.control.v1.GetResponse
-	10, // 52: sekifuda.control.v1.ConfigService.List:output_type -> sekifuda.control.v1.ListResponse
-	12, // 53: sekifuda.control.v1.ConfigService.Watch:output_type -> sekifuda.control.v1.WatchResponse
-	15, // 54: sekifuda.control.v1.ConfigService.ListRevisions:output_type -> sekifuda.control.v1.ListRevisionsResponse
-	17, // 55: sekifuda.control.v1.ConfigService.Diff:output_type -> sekifuda.control.v1.DiffResponse
-	19, // 56: sekifuda.control.v1.ConfigService.Revert:output_type -> sekifuda.control.v1.RevertResponse
-	22, // 57: sekifuda.control.v1.FleetService.ListNodes:output_type -> sekifuda.control.v1.ListNodesResponse
-	24, // 58: sekifuda.control.v1.FleetService.WatchNodes:output_type -> sekifuda.control.v1.WatchNodesResponse
-	33, // 59: sekifuda.control.v1.FleetService.Status:output_type -> sekifuda.control.v1.StatusResponse
-	26, // 60: sekifuda.control.v1.FleetService.ListLimits:output_type -> sekifuda.control.v1.ListLimitsResponse
-	28, // 61: sekifuda.control.v1.FleetService.ResetLimits:output_type -> sekifuda.control.v1.ResetLimitsResponse
-	30, // 62: sekifuda.control.v1.FleetService.ListRefusals:output_type -> sekifuda.control.v1.ListRefusalsResponse
-	50, // [50:63] is the sub-list for method output_type
-	37, // [37:50] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	43, // 37: sekifuda.control.v1.StatusResponse.blocks:type_name -> sekifuda.control.v1.Block
+	3,  // 38: sekifuda.control.v1.ConfigService.Commit:input_type -> sekifuda.control.v1.CommitRequest
+	7,  // 39: sekifuda.control.v1.ConfigService.Get:input_type -> sekifuda.control.v1.GetRequest
+	9,  // 40: sekifuda.control.v1.ConfigService.List:input_type -> sekifuda.control.v1.ListRequest
+	11, // 41: sekifuda.control.v1.ConfigService.Watch:input_type -> sekifuda.control.v1.WatchRequest
+	14, // 42: sekifuda.control.v1.ConfigService.ListRevisions:input_type -> sekifuda.control.v1.ListRevisionsRequest
+	16, // 43: sekifuda.control.v1.ConfigService.Diff:input_type -> sekifuda.control.v1.DiffRequest
+	18, // 44: sekifuda.control.v1.ConfigService.Revert:input_type -> sekifuda.control.v1.RevertRequest
+	21, // 45: sekifuda.control.v1.FleetService.ListNodes:input_type -> sekifuda.control.v1.ListNodesRequest
+	23, // 46: sekifuda.control.v1.FleetService.WatchNodes:input_type -> sekifuda.control.v1.WatchNodesRequest
+	32, // 47: sekifuda.control.v1.FleetService.Status:input_type -> sekifuda.control.v1.StatusRequest
+	25, // 48: sekifuda.control.v1.FleetService.ListLimits:input_type -> sekifuda.control.v1.ListLimitsRequest
+	27, // 49: sekifuda.control.v1.FleetService.ResetLimits:input_type -> sekifuda.control.v1.ResetLimitsRequest
+	29, // 50: sekifuda.control.v1.FleetService.ListRefusals:input_type -> sekifuda.control.v1.ListRefusalsRequest
+	5,  // 51: sekifuda.control.v1.ConfigService.Commit:output_type -> sekifuda.control.v1.CommitResponse
+	8,  // 52: sekifuda.control.v1.ConfigService.Get:output_type -> sekifuda.control.v1.GetResponse
+	10, // 53: sekifuda.control.v1.ConfigService.List:output_type -> sekifuda.control.v1.ListResponse
+	12, // 54: sekifuda.control.v1.ConfigService.Watch:output_type -> sekifuda.control.v1.WatchResponse
+	15, // 55: sekifuda.control.v1.ConfigService.ListRevisions:output_type -> sekifuda.control.v1.ListRevisionsResponse
+	17, // 56: sekifuda.control.v1.ConfigService.Diff:output_type -> sekifuda.control.v1.DiffResponse
+	19, // 57: sekifuda.control.v1.ConfigService.Revert:output_type -> sekifuda.control.v1.RevertResponse
+	22, // 58: sekifuda.control.v1.FleetService.ListNodes:output_type -> sekifuda.control.v1.ListNodesResponse
+	24, // 59: sekifuda.control.v1.FleetService.WatchNodes:output_type -> sekifuda.control.v1.WatchNodesResponse
+	33, // 60: sekifuda.control.v1.FleetService.Status:output_type -> sekifuda.control.v1.StatusResponse
+	26, // 61: sekifuda.control.v1.FleetService.ListLimits:output_type -> sekifuda.control.v1.ListLimitsResponse
+	28, // 62: sekifuda.control.v1.FleetService.ResetLimits:output_type -> sekifuda.control.v1.ResetLimitsResponse
+	30, // 63: sekifuda.control.v1.FleetService.ListRefusals:output_type -> sekifuda.control.v1.ListRefusalsResponse
+	51, // [51:64] is the sub-list for method output_type
+	38, // [38:51] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_sekifuda_control_v1_control_proto_init() }
@@ -2486,6 +2508,7 @@ func file_sekifuda_control_v1_control_proto_init() {
 	if File_sekifuda_control_v1_control_proto != nil {
 		return
 	}
+	file_sekifuda_control_v1_block_proto_init()
 	file_sekifuda_control_v1_control_proto_msgTypes[1].OneofWrappers = []any{
 		(*Op_Put)(nil),
 		(*Op_Delete)(nil),

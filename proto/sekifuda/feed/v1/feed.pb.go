@@ -14,6 +14,7 @@ package feedv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -79,7 +80,7 @@ func (x CacheOrder_What) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CacheOrder_What.Descriptor instead.
 func (CacheOrder_What) EnumDescriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{12, 0}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{15, 0}
 }
 
 // Entry is one entity in a snapshot. Its resource name is "<kind>/<id>".
@@ -382,7 +383,10 @@ type ReportRequest struct {
 	SnapshotOnDisk bool             `protobuf:"varint,9,opt,name=snapshot_on_disk,json=snapshotOnDisk,proto3" json:"snapshot_on_disk,omitempty"`
 	Stats          []*RevisionStats `protobuf:"bytes,10,rep,name=stats,proto3" json:"stats,omitempty"`
 	// Set: this is an answer and no report; of the other fields only node_id counts.
-	Answer        *Answer `protobuf:"bytes,11,opt,name=answer,proto3" json:"answer,omitempty"`
+	Answer *Answer `protobuf:"bytes,11,opt,name=answer,proto3" json:"answer,omitempty"`
+	// Set: the node enforces these blocks from now on, and this is no report; of the other fields
+	// only node_id counts.
+	Blocks        *BlocksEnforced `protobuf:"bytes,12,opt,name=blocks,proto3" json:"blocks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -494,6 +498,202 @@ func (x *ReportRequest) GetAnswer() *Answer {
 	return nil
 }
 
+func (x *ReportRequest) GetBlocks() *BlocksEnforced {
+	if x != nil {
+		return x.Blocks
+	}
+	return nil
+}
+
+// BlocksEnforced names the blocks that a node enforces.
+type BlocksEnforced struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Digest        uint64                 `protobuf:"varint,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlocksEnforced) Reset() {
+	*x = BlocksEnforced{}
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlocksEnforced) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlocksEnforced) ProtoMessage() {}
+
+func (x *BlocksEnforced) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlocksEnforced.ProtoReflect.Descriptor instead.
+func (*BlocksEnforced) Descriptor() ([]byte, []int) {
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *BlocksEnforced) GetDigest() uint64 {
+	if x != nil {
+		return x.Digest
+	}
+	return 0
+}
+
+// Blocks is all that is blocked for a while, ahead of configuration: it takes the place of what
+// the node was sent before, whatever revision or group the node follows.
+type Blocks struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names exactly these blocks.
+	Digest        uint64   `protobuf:"varint,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	Blocks        []*Block `protobuf:"bytes,2,rep,name=blocks,proto3" json:"blocks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Blocks) Reset() {
+	*x = Blocks{}
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Blocks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Blocks) ProtoMessage() {}
+
+func (x *Blocks) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Blocks.ProtoReflect.Descriptor instead.
+func (*Blocks) Descriptor() ([]byte, []int) {
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Blocks) GetDigest() uint64 {
+	if x != nil {
+		return x.Digest
+	}
+	return 0
+}
+
+func (x *Blocks) GetBlocks() []*Block {
+	if x != nil {
+		return x.Blocks
+	}
+	return nil
+}
+
+// Block refuses the requests of somebody, or to something.
+type Block struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "consumer", "key", "route", "service" or "cidr"
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// An id; of "cidr", the addresses.
+	Target string `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	// How long it holds from now on: clocks of nodes may be wrong.
+	Left *durationpb.Duration `protobuf:"bytes,3,opt,name=left,proto3" json:"left,omitempty"`
+	// For who asks why: until when by the control plane's clock, by whom, because of what.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=until,proto3" json:"until,omitempty"`
+	By            string                 `protobuf:"bytes,5,opt,name=by,proto3" json:"by,omitempty"`
+	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Block) Reset() {
+	*x = Block{}
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Block) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Block) ProtoMessage() {}
+
+func (x *Block) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Block.ProtoReflect.Descriptor instead.
+func (*Block) Descriptor() ([]byte, []int) {
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Block) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Block) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *Block) GetLeft() *durationpb.Duration {
+	if x != nil {
+		return x.Left
+	}
+	return nil
+}
+
+func (x *Block) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *Block) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Block) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // RevisionStats counts, for one window, the exchanges that one revision served.
 type RevisionStats struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -507,7 +707,7 @@ type RevisionStats struct {
 
 func (x *RevisionStats) Reset() {
 	*x = RevisionStats{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[5]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -519,7 +719,7 @@ func (x *RevisionStats) String() string {
 func (*RevisionStats) ProtoMessage() {}
 
 func (x *RevisionStats) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[5]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -532,7 +732,7 @@ func (x *RevisionStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevisionStats.ProtoReflect.Descriptor instead.
 func (*RevisionStats) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{5}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RevisionStats) GetRev() uint64 {
@@ -571,6 +771,7 @@ type ReportResponse struct {
 	//	*ReportResponse_Drain
 	//	*ReportResponse_LogLevel
 	//	*ReportResponse_Question
+	//	*ReportResponse_Blocks
 	Directive     isReportResponse_Directive `protobuf_oneof:"directive"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -578,7 +779,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[6]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -590,7 +791,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[6]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -603,7 +804,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{6}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReportResponse) GetDirective() isReportResponse_Directive {
@@ -649,6 +850,15 @@ func (x *ReportResponse) GetQuestion() *Question {
 	return nil
 }
 
+func (x *ReportResponse) GetBlocks() *Blocks {
+	if x != nil {
+		if x, ok := x.Directive.(*ReportResponse_Blocks); ok {
+			return x.Blocks
+		}
+	}
+	return nil
+}
+
 type isReportResponse_Directive interface {
 	isReportResponse_Directive()
 }
@@ -670,6 +880,10 @@ type ReportResponse_Question struct {
 	Question *Question `protobuf:"bytes,4,opt,name=question,proto3,oneof"`
 }
 
+type ReportResponse_Blocks struct {
+	Blocks *Blocks `protobuf:"bytes,5,opt,name=blocks,proto3,oneof"`
+}
+
 func (*ReportResponse_ReportEveryMs) isReportResponse_Directive() {}
 
 func (*ReportResponse_Drain) isReportResponse_Directive() {}
@@ -677,6 +891,8 @@ func (*ReportResponse_Drain) isReportResponse_Directive() {}
 func (*ReportResponse_LogLevel) isReportResponse_Directive() {}
 
 func (*ReportResponse_Question) isReportResponse_Directive() {}
+
+func (*ReportResponse_Blocks) isReportResponse_Directive() {}
 
 // Question asks for what only nodes know, or tells them to change it: the health of targets.
 // Nodes keep it and the control plane does not, so it is asked for when somebody wants it.
@@ -698,7 +914,7 @@ type Question struct {
 
 func (x *Question) Reset() {
 	*x = Question{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[7]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -710,7 +926,7 @@ func (x *Question) String() string {
 func (*Question) ProtoMessage() {}
 
 func (x *Question) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[7]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -723,7 +939,7 @@ func (x *Question) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Question.ProtoReflect.Descriptor instead.
 func (*Question) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{7}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Question) GetId() uint64 {
@@ -836,7 +1052,7 @@ type LimitOrder struct {
 
 func (x *LimitOrder) Reset() {
 	*x = LimitOrder{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[8]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -848,7 +1064,7 @@ func (x *LimitOrder) String() string {
 func (*LimitOrder) ProtoMessage() {}
 
 func (x *LimitOrder) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[8]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -861,7 +1077,7 @@ func (x *LimitOrder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LimitOrder.ProtoReflect.Descriptor instead.
 func (*LimitOrder) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{8}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *LimitOrder) GetPluginId() string {
@@ -904,7 +1120,7 @@ type RefusalQuery struct {
 
 func (x *RefusalQuery) Reset() {
 	*x = RefusalQuery{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[9]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -916,7 +1132,7 @@ func (x *RefusalQuery) String() string {
 func (*RefusalQuery) ProtoMessage() {}
 
 func (x *RefusalQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[9]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -929,7 +1145,7 @@ func (x *RefusalQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusalQuery.ProtoReflect.Descriptor instead.
 func (*RefusalQuery) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{9}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RefusalQuery) GetRequestId() string {
@@ -964,7 +1180,7 @@ type LimitUse struct {
 
 func (x *LimitUse) Reset() {
 	*x = LimitUse{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[10]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -976,7 +1192,7 @@ func (x *LimitUse) String() string {
 func (*LimitUse) ProtoMessage() {}
 
 func (x *LimitUse) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[10]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -989,7 +1205,7 @@ func (x *LimitUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LimitUse.ProtoReflect.Descriptor instead.
 func (*LimitUse) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{10}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *LimitUse) GetPluginId() string {
@@ -1043,28 +1259,30 @@ func (x *LimitUse) GetShared() bool {
 
 // RefusedRequest is why a node answered a request itself.
 type RefusedRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	RequestId     string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	At            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
-	Status        uint32                 `protobuf:"varint,3,opt,name=status,proto3" json:"status,omitempty"`
-	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
-	Plugin        string                 `protobuf:"bytes,5,opt,name=plugin,proto3" json:"plugin,omitempty"`
-	PluginId      string                 `protobuf:"bytes,6,opt,name=plugin_id,json=pluginId,proto3" json:"plugin_id,omitempty"`
-	Route         string                 `protobuf:"bytes,7,opt,name=route,proto3" json:"route,omitempty"`
-	Service       string                 `protobuf:"bytes,8,opt,name=service,proto3" json:"service,omitempty"`
-	Consumer      string                 `protobuf:"bytes,9,opt,name=consumer,proto3" json:"consumer,omitempty"`
-	Client        string                 `protobuf:"bytes,10,opt,name=client,proto3" json:"client,omitempty"`
-	Method        string                 `protobuf:"bytes,11,opt,name=method,proto3" json:"method,omitempty"`
-	Host          string                 `protobuf:"bytes,12,opt,name=host,proto3" json:"host,omitempty"`
-	Path          string                 `protobuf:"bytes,13,opt,name=path,proto3" json:"path,omitempty"`
-	Revision      uint64                 `protobuf:"varint,14,opt,name=revision,proto3" json:"revision,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	RequestId string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	At        *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	Status    uint32                 `protobuf:"varint,3,opt,name=status,proto3" json:"status,omitempty"`
+	Reason    string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Plugin    string                 `protobuf:"bytes,5,opt,name=plugin,proto3" json:"plugin,omitempty"`
+	PluginId  string                 `protobuf:"bytes,6,opt,name=plugin_id,json=pluginId,proto3" json:"plugin_id,omitempty"`
+	Route     string                 `protobuf:"bytes,7,opt,name=route,proto3" json:"route,omitempty"`
+	Service   string                 `protobuf:"bytes,8,opt,name=service,proto3" json:"service,omitempty"`
+	Consumer  string                 `protobuf:"bytes,9,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	Client    string                 `protobuf:"bytes,10,opt,name=client,proto3" json:"client,omitempty"`
+	Method    string                 `protobuf:"bytes,11,opt,name=method,proto3" json:"method,omitempty"`
+	Host      string                 `protobuf:"bytes,12,opt,name=host,proto3" json:"host,omitempty"`
+	Path      string                 `protobuf:"bytes,13,opt,name=path,proto3" json:"path,omitempty"`
+	Revision  uint64                 `protobuf:"varint,14,opt,name=revision,proto3" json:"revision,omitempty"`
+	// More than the reason: who blocked it until when, and why.
+	Detail        string `protobuf:"bytes,15,opt,name=detail,proto3" json:"detail,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RefusedRequest) Reset() {
 	*x = RefusedRequest{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[11]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1076,7 +1294,7 @@ func (x *RefusedRequest) String() string {
 func (*RefusedRequest) ProtoMessage() {}
 
 func (x *RefusedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[11]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1089,7 +1307,7 @@ func (x *RefusedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedRequest.ProtoReflect.Descriptor instead.
 func (*RefusedRequest) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{11}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RefusedRequest) GetRequestId() string {
@@ -1190,6 +1408,13 @@ func (x *RefusedRequest) GetRevision() uint64 {
 	return 0
 }
 
+func (x *RefusedRequest) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
 // CacheOrder looks or purges in the answers that the node keeps.
 type CacheOrder struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1201,7 +1426,7 @@ type CacheOrder struct {
 
 func (x *CacheOrder) Reset() {
 	*x = CacheOrder{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[12]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1213,7 +1438,7 @@ func (x *CacheOrder) String() string {
 func (*CacheOrder) ProtoMessage() {}
 
 func (x *CacheOrder) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[12]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1226,7 +1451,7 @@ func (x *CacheOrder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CacheOrder.ProtoReflect.Descriptor instead.
 func (*CacheOrder) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{12}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CacheOrder) GetWhat() CacheOrder_What {
@@ -1258,7 +1483,7 @@ type HealthOrder struct {
 
 func (x *HealthOrder) Reset() {
 	*x = HealthOrder{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[13]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1270,7 +1495,7 @@ func (x *HealthOrder) String() string {
 func (*HealthOrder) ProtoMessage() {}
 
 func (x *HealthOrder) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[13]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1283,7 +1508,7 @@ func (x *HealthOrder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthOrder.ProtoReflect.Descriptor instead.
 func (*HealthOrder) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{13}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *HealthOrder) GetUpstreamId() string {
@@ -1340,7 +1565,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[14]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1352,7 +1577,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[14]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1365,7 +1590,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{14}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Answer) GetQuestion() uint64 {
@@ -1431,7 +1656,7 @@ type UpstreamHealth struct {
 
 func (x *UpstreamHealth) Reset() {
 	*x = UpstreamHealth{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[15]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1443,7 +1668,7 @@ func (x *UpstreamHealth) String() string {
 func (*UpstreamHealth) ProtoMessage() {}
 
 func (x *UpstreamHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[15]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1456,7 +1681,7 @@ func (x *UpstreamHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpstreamHealth.ProtoReflect.Descriptor instead.
 func (*UpstreamHealth) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{15}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UpstreamHealth) GetChecked() bool {
@@ -1495,7 +1720,7 @@ type TargetHealth struct {
 
 func (x *TargetHealth) Reset() {
 	*x = TargetHealth{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[16]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1507,7 +1732,7 @@ func (x *TargetHealth) String() string {
 func (*TargetHealth) ProtoMessage() {}
 
 func (x *TargetHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[16]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1520,7 +1745,7 @@ func (x *TargetHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TargetHealth.ProtoReflect.Descriptor instead.
 func (*TargetHealth) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{16}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *TargetHealth) GetId() string {
@@ -1577,7 +1802,7 @@ type AddressHealth struct {
 
 func (x *AddressHealth) Reset() {
 	*x = AddressHealth{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[17]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +1814,7 @@ func (x *AddressHealth) String() string {
 func (*AddressHealth) ProtoMessage() {}
 
 func (x *AddressHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[17]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1602,7 +1827,7 @@ func (x *AddressHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressHealth.ProtoReflect.Descriptor instead.
 func (*AddressHealth) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{17}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AddressHealth) GetIp() string {
@@ -1637,7 +1862,7 @@ var File_sekifuda_feed_v1_feed_proto protoreflect.FileDescriptor
 
 const file_sekifuda_feed_v1_feed_proto_rawDesc = "" +
 	"\n" +
-	"\x1bsekifuda/feed/v1/feed.proto\x12\x10sekifuda.feed.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"Q\n" +
+	"\x1bsekifuda/feed/v1/feed.proto\x12\x10sekifuda.feed.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"Q\n" +
 	"\x05Entry\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x10\n" +
@@ -1662,7 +1887,7 @@ const file_sekifuda_feed_v1_feed_proto_rawDesc = "" +
 	"\tViolation\x12\x16\n" +
 	"\x06object\x18\x01 \x01(\tR\x06object\x12\x14\n" +
 	"\x05field\x18\x02 \x01(\tR\x05field\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xb3\x04\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xed\x04\n" +
 	"\rReportRequest\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1a\n" +
@@ -1676,21 +1901,35 @@ const file_sekifuda_feed_v1_feed_proto_rawDesc = "" +
 	"\x10snapshot_on_disk\x18\t \x01(\bR\x0esnapshotOnDisk\x125\n" +
 	"\x05stats\x18\n" +
 	" \x03(\v2\x1f.sekifuda.feed.v1.RevisionStatsR\x05stats\x120\n" +
-	"\x06answer\x18\v \x01(\v2\x18.sekifuda.feed.v1.AnswerR\x06answer\x1a9\n" +
+	"\x06answer\x18\v \x01(\v2\x18.sekifuda.feed.v1.AnswerR\x06answer\x128\n" +
+	"\x06blocks\x18\f \x01(\v2 .sekifuda.feed.v1.BlocksEnforcedR\x06blocks\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x87\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"(\n" +
+	"\x0eBlocksEnforced\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\x04R\x06digest\"Q\n" +
+	"\x06Blocks\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\x04R\x06digest\x12/\n" +
+	"\x06blocks\x18\x02 \x03(\v2\x17.sekifuda.feed.v1.BlockR\x06blocks\"\xbc\x01\n" +
+	"\x05Block\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
+	"\x06target\x18\x02 \x01(\tR\x06target\x12-\n" +
+	"\x04left\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x04left\x120\n" +
+	"\x05until\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x0e\n" +
+	"\x02by\x18\x05 \x01(\tR\x02by\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"\x87\x01\n" +
 	"\rRevisionStats\x12\x10\n" +
 	"\x03rev\x18\x01 \x01(\x04R\x03rev\x12\x1a\n" +
 	"\brequests\x18\x02 \x01(\x04R\brequests\x12\x1f\n" +
 	"\vgate_errors\x18\x03 \x01(\x04R\n" +
 	"gateErrors\x12'\n" +
-	"\x0fupstream_errors\x18\x04 \x01(\x04R\x0eupstreamErrors\"\xb8\x01\n" +
+	"\x0fupstream_errors\x18\x04 \x01(\x04R\x0eupstreamErrors\"\xec\x01\n" +
 	"\x0eReportResponse\x12(\n" +
 	"\x0freport_every_ms\x18\x01 \x01(\rH\x00R\rreportEveryMs\x12\x16\n" +
 	"\x05drain\x18\x02 \x01(\bH\x00R\x05drain\x12\x1d\n" +
 	"\tlog_level\x18\x03 \x01(\tH\x00R\blogLevel\x128\n" +
-	"\bquestion\x18\x04 \x01(\v2\x1a.sekifuda.feed.v1.QuestionH\x00R\bquestionB\v\n" +
+	"\bquestion\x18\x04 \x01(\v2\x1a.sekifuda.feed.v1.QuestionH\x00R\bquestion\x122\n" +
+	"\x06blocks\x18\x05 \x01(\v2\x18.sekifuda.feed.v1.BlocksH\x00R\x06blocksB\v\n" +
 	"\tdirective\"\xae\x02\n" +
 	"\bQuestion\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1f\n" +
@@ -1723,7 +1962,7 @@ const file_sekifuda_feed_v1_feed_proto_rawDesc = "" +
 	"\x06period\x18\x04 \x01(\tR\x06period\x12\x14\n" +
 	"\x05limit\x18\x05 \x01(\x03R\x05limit\x12\x12\n" +
 	"\x04used\x18\x06 \x01(\x03R\x04used\x12\x16\n" +
-	"\x06shared\x18\a \x01(\bR\x06shared\"\x80\x03\n" +
+	"\x06shared\x18\a \x01(\bR\x06shared\"\x98\x03\n" +
 	"\x0eRefusedRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12*\n" +
@@ -1740,7 +1979,8 @@ const file_sekifuda_feed_v1_feed_proto_rawDesc = "" +
 	"\x06method\x18\v \x01(\tR\x06method\x12\x12\n" +
 	"\x04host\x18\f \x01(\tR\x04host\x12\x12\n" +
 	"\x04path\x18\r \x01(\tR\x04path\x12\x1a\n" +
-	"\brevision\x18\x0e \x01(\x04R\brevision\"\xa2\x01\n" +
+	"\brevision\x18\x0e \x01(\x04R\brevision\x12\x16\n" +
+	"\x06detail\x18\x0f \x01(\tR\x06detail\"\xa2\x01\n" +
 	"\n" +
 	"CacheOrder\x125\n" +
 	"\x04what\x18\x01 \x01(\x0e2!.sekifuda.feed.v1.CacheOrder.WhatR\x04what\x12\x10\n" +
@@ -1799,7 +2039,7 @@ func file_sekifuda_feed_v1_feed_proto_rawDescGZIP() []byte {
 }
 
 var file_sekifuda_feed_v1_feed_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sekifuda_feed_v1_feed_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_sekifuda_feed_v1_feed_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_sekifuda_feed_v1_feed_proto_goTypes = []any{
 	(CacheOrder_What)(0),          // 0: sekifuda.feed.v1.CacheOrder.What
 	(*Entry)(nil),                 // 1: sekifuda.feed.v1.Entry
@@ -1807,51 +2047,60 @@ var file_sekifuda_feed_v1_feed_proto_goTypes = []any{
 	(*Refusal)(nil),               // 3: sekifuda.feed.v1.Refusal
 	(*Violation)(nil),             // 4: sekifuda.feed.v1.Violation
 	(*ReportRequest)(nil),         // 5: sekifuda.feed.v1.ReportRequest
-	(*RevisionStats)(nil),         // 6: sekifuda.feed.v1.RevisionStats
-	(*ReportResponse)(nil),        // 7: sekifuda.feed.v1.ReportResponse
-	(*Question)(nil),              // 8: sekifuda.feed.v1.Question
-	(*LimitOrder)(nil),            // 9: sekifuda.feed.v1.LimitOrder
-	(*RefusalQuery)(nil),          // 10: sekifuda.feed.v1.RefusalQuery
-	(*LimitUse)(nil),              // 11: sekifuda.feed.v1.LimitUse
-	(*RefusedRequest)(nil),        // 12: sekifuda.feed.v1.RefusedRequest
-	(*CacheOrder)(nil),            // 13: sekifuda.feed.v1.CacheOrder
-	(*HealthOrder)(nil),           // 14: sekifuda.feed.v1.HealthOrder
-	(*Answer)(nil),                // 15: sekifuda.feed.v1.Answer
-	(*UpstreamHealth)(nil),        // 16: sekifuda.feed.v1.UpstreamHealth
-	(*TargetHealth)(nil),          // 17: sekifuda.feed.v1.TargetHealth
-	(*AddressHealth)(nil),         // 18: sekifuda.feed.v1.AddressHealth
-	nil,                           // 19: sekifuda.feed.v1.ReportRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(*BlocksEnforced)(nil),        // 6: sekifuda.feed.v1.BlocksEnforced
+	(*Blocks)(nil),                // 7: sekifuda.feed.v1.Blocks
+	(*Block)(nil),                 // 8: sekifuda.feed.v1.Block
+	(*RevisionStats)(nil),         // 9: sekifuda.feed.v1.RevisionStats
+	(*ReportResponse)(nil),        // 10: sekifuda.feed.v1.ReportResponse
+	(*Question)(nil),              // 11: sekifuda.feed.v1.Question
+	(*LimitOrder)(nil),            // 12: sekifuda.feed.v1.LimitOrder
+	(*RefusalQuery)(nil),          // 13: sekifuda.feed.v1.RefusalQuery
+	(*LimitUse)(nil),              // 14: sekifuda.feed.v1.LimitUse
+	(*RefusedRequest)(nil),        // 15: sekifuda.feed.v1.RefusedRequest
+	(*CacheOrder)(nil),            // 16: sekifuda.feed.v1.CacheOrder
+	(*HealthOrder)(nil),           // 17: sekifuda.feed.v1.HealthOrder
+	(*Answer)(nil),                // 18: sekifuda.feed.v1.Answer
+	(*UpstreamHealth)(nil),        // 19: sekifuda.feed.v1.UpstreamHealth
+	(*TargetHealth)(nil),          // 20: sekifuda.feed.v1.TargetHealth
+	(*AddressHealth)(nil),         // 21: sekifuda.feed.v1.AddressHealth
+	nil,                           // 22: sekifuda.feed.v1.ReportRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
 }
 var file_sekifuda_feed_v1_feed_proto_depIdxs = []int32{
 	2,  // 0: sekifuda.feed.v1.Refusal.running:type_name -> sekifuda.feed.v1.Position
 	2,  // 1: sekifuda.feed.v1.Refusal.refused:type_name -> sekifuda.feed.v1.Position
 	4,  // 2: sekifuda.feed.v1.Refusal.violations:type_name -> sekifuda.feed.v1.Violation
-	19, // 3: sekifuda.feed.v1.ReportRequest.labels:type_name -> sekifuda.feed.v1.ReportRequest.LabelsEntry
+	22, // 3: sekifuda.feed.v1.ReportRequest.labels:type_name -> sekifuda.feed.v1.ReportRequest.LabelsEntry
 	2,  // 4: sekifuda.feed.v1.ReportRequest.running:type_name -> sekifuda.feed.v1.Position
-	20, // 5: sekifuda.feed.v1.ReportRequest.applied_at:type_name -> google.protobuf.Timestamp
-	20, // 6: sekifuda.feed.v1.ReportRequest.node_time:type_name -> google.protobuf.Timestamp
-	6,  // 7: sekifuda.feed.v1.ReportRequest.stats:type_name -> sekifuda.feed.v1.RevisionStats
-	15, // 8: sekifuda.feed.v1.ReportRequest.answer:type_name -> sekifuda.feed.v1.Answer
-	8,  // 9: sekifuda.feed.v1.ReportResponse.question:type_name -> sekifuda.feed.v1.Question
-	14, // 10: sekifuda.feed.v1.Question.set_health:type_name -> sekifuda.feed.v1.HealthOrder
-	13, // 11: sekifuda.feed.v1.Question.cache:type_name -> sekifuda.feed.v1.CacheOrder
-	9,  // 12: sekifuda.feed.v1.Question.limits:type_name -> sekifuda.feed.v1.LimitOrder
-	10, // 13: sekifuda.feed.v1.Question.refusals:type_name -> sekifuda.feed.v1.RefusalQuery
-	20, // 14: sekifuda.feed.v1.RefusedRequest.at:type_name -> google.protobuf.Timestamp
-	0,  // 15: sekifuda.feed.v1.CacheOrder.what:type_name -> sekifuda.feed.v1.CacheOrder.What
-	16, // 16: sekifuda.feed.v1.Answer.health:type_name -> sekifuda.feed.v1.UpstreamHealth
-	11, // 17: sekifuda.feed.v1.Answer.limits:type_name -> sekifuda.feed.v1.LimitUse
-	12, // 18: sekifuda.feed.v1.Answer.refusals:type_name -> sekifuda.feed.v1.RefusedRequest
-	17, // 19: sekifuda.feed.v1.UpstreamHealth.targets:type_name -> sekifuda.feed.v1.TargetHealth
-	18, // 20: sekifuda.feed.v1.TargetHealth.addresses:type_name -> sekifuda.feed.v1.AddressHealth
-	5,  // 21: sekifuda.feed.v1.NodeService.Report:input_type -> sekifuda.feed.v1.ReportRequest
-	7,  // 22: sekifuda.feed.v1.NodeService.Report:output_type -> sekifuda.feed.v1.ReportResponse
-	22, // [22:23] is the sub-list for method output_type
-	21, // [21:22] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	23, // 5: sekifuda.feed.v1.ReportRequest.applied_at:type_name -> google.protobuf.Timestamp
+	23, // 6: sekifuda.feed.v1.ReportRequest.node_time:type_name -> google.protobuf.Timestamp
+	9,  // 7: sekifuda.feed.v1.ReportRequest.stats:type_name -> sekifuda.feed.v1.RevisionStats
+	18, // 8: sekifuda.feed.v1.ReportRequest.answer:type_name -> sekifuda.feed.v1.Answer
+	6,  // 9: sekifuda.feed.v1.ReportRequest.blocks:type_name -> sekifuda.feed.v1.BlocksEnforced
+	8,  // 10: sekifuda.feed.v1.Blocks.blocks:type_name -> sekifuda.feed.v1.Block
+	24, // 11: sekifuda.feed.v1.Block.left:type_name -> google.protobuf.Duration
+	23, // 12: sekifuda.feed.v1.Block.until:type_name -> google.protobuf.Timestamp
+	11, // 13: sekifuda.feed.v1.ReportResponse.question:type_name -> sekifuda.feed.v1.Question
+	7,  // 14: sekifuda.feed.v1.ReportResponse.blocks:type_name -> sekifuda.feed.v1.Blocks
+	17, // 15: sekifuda.feed.v1.Question.set_health:type_name -> sekifuda.feed.v1.HealthOrder
+	16, // 16: sekifuda.feed.v1.Question.cache:type_name -> sekifuda.feed.v1.CacheOrder
+	12, // 17: sekifuda.feed.v1.Question.limits:type_name -> sekifuda.feed.v1.LimitOrder
+	13, // 18: sekifuda.feed.v1.Question.refusals:type_name -> sekifuda.feed.v1.RefusalQuery
+	23, // 19: sekifuda.feed.v1.RefusedRequest.at:type_name -> google.protobuf.Timestamp
+	0,  // 20: sekifuda.feed.v1.CacheOrder.what:type_name -> sekifuda.feed.v1.CacheOrder.What
+	19, // 21: sekifuda.feed.v1.Answer.health:type_name -> sekifuda.feed.v1.UpstreamHealth
+	14, // 22: sekifuda.feed.v1.Answer.limits:type_name -> sekifuda.feed.v1.LimitUse
+	15, // 23: sekifuda.feed.v1.Answer.refusals:type_name -> sekifuda.feed.v1.RefusedRequest
+	20, // 24: sekifuda.feed.v1.UpstreamHealth.targets:type_name -> sekifuda.feed.v1.TargetHealth
+	21, // 25: sekifuda.feed.v1.TargetHealth.addresses:type_name -> sekifuda.feed.v1.AddressHealth
+	5,  // 26: sekifuda.feed.v1.NodeService.Report:input_type -> sekifuda.feed.v1.ReportRequest
+	10, // 27: sekifuda.feed.v1.NodeService.Report:output_type -> sekifuda.feed.v1.ReportResponse
+	27, // [27:28] is the sub-list for method output_type
+	26, // [26:27] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_sekifuda_feed_v1_feed_proto_init() }
@@ -1859,13 +2108,14 @@ func file_sekifuda_feed_v1_feed_proto_init() {
 	if File_sekifuda_feed_v1_feed_proto != nil {
 		return
 	}
-	file_sekifuda_feed_v1_feed_proto_msgTypes[6].OneofWrappers = []any{
+	file_sekifuda_feed_v1_feed_proto_msgTypes[9].OneofWrappers = []any{
 		(*ReportResponse_ReportEveryMs)(nil),
 		(*ReportResponse_Drain)(nil),
 		(*ReportResponse_LogLevel)(nil),
 		(*ReportResponse_Question)(nil),
+		(*ReportResponse_Blocks)(nil),
 	}
-	file_sekifuda_feed_v1_feed_proto_msgTypes[7].OneofWrappers = []any{
+	file_sekifuda_feed_v1_feed_proto_msgTypes[10].OneofWrappers = []any{
 		(*Question_TargetsOf)(nil),
 		(*Question_SetHealth)(nil),
 		(*Question_Cache)(nil),
@@ -1878,7 +2128,7 @@ func file_sekifuda_feed_v1_feed_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sekifuda_feed_v1_feed_proto_rawDesc), len(file_sekifuda_feed_v1_feed_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   19,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
