@@ -65,7 +65,8 @@ type Options struct {
 	DNSServers      []string         // addresses with ports; nil: the system's
 	RealIPHeader    string
 	RealIPRecursive bool
-	RouterFlavor    string // which routes are served; see graph.Compiler
+	PortMaps        map[uint16]uint16 // see engine.Options
+	RouterFlavor    string            // which routes are served; see graph.Compiler
 	HeaderTimeout   time.Duration
 	BodyTimeout     time.Duration
 	IdleTimeout     time.Duration
@@ -140,7 +141,7 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 		HeaderTimeout: o.HeaderTimeout, BodyTimeout: o.BodyTimeout, IdleTimeout: o.IdleTimeout,
 		MaxHeaderBytes: o.MaxHeaderBytes, MaxBodyBytes: o.MaxBodyBytes, TrustedIPs: o.TrustedIPs,
 		ErrorType: o.ErrorType, DebugHeader: o.DebugHeader, Identity: o.Marks,
-		RealIPHeader: o.RealIPHeader, RealIPRecursive: o.RealIPRecursive,
+		RealIPHeader: o.RealIPHeader, RealIPRecursive: o.RealIPRecursive, PortMaps: o.PortMaps,
 		Network: d.network, Logger: o.Log, Refused: d.refusals.Note,
 	}); err != nil {
 		return nil, err

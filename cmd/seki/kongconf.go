@@ -98,6 +98,7 @@ var translators = map[string]func(t *translation, s kongSettings, value string) 
 	"real_ip_header":     same("real-ip-header"),
 	"real_ip_recursive":  onOff("real-ip-recursive"),
 	"node_id":            same("node-id"),
+	"port_maps":          same("port-maps"),
 	"stream_listen":      streamListeners,
 	"database":           databaseURL,
 	"nginx_http_client_max_body_size": func(t *translation, _ kongSettings, v string) error {

@@ -53,6 +53,7 @@ func TestKongSettings(t *testing.T) {
 			flags: map[string]string{"trusted-ips": "10.0.0.0/8", "real-ip-header": "X-Forwarded-For", "real-ip-recursive": "true"},
 		},
 		"node id":       {conf: "node_id = 592e1c2b-6678-45aa-80f9-78cfb29f5e31", flags: map[string]string{"node-id": "592e1c2b-6678-45aa-80f9-78cfb29f5e31"}},
+		"port maps":     {conf: "port_maps = 80:8000, 443:8443", flags: map[string]string{"port-maps": "80:8000, 443:8443"}},
 		"bad switch":    {conf: "real_ip_recursive = maybe", err: "real_ip_recursive = maybe: expected on or off"},
 		"not mapped":    {conf: "wasm = on", flags: map[string]string{}, ignored: []string{"wasm"}},
 		"no equal sign": {conf: "\n\nproxy_listen", err: `line 3: expected key = value, got "proxy_listen"`},

@@ -259,6 +259,10 @@ func (p *process) gate(ctx context.Context, s *gateSettings, reachable func() bo
 	if err != nil {
 		return nil, err
 	}
+	ports, err := parsePortMaps(s.portMaps)
+	if err != nil {
+		return nil, err
+	}
 	marks, err := engine.ParseIdentity(s.headers, s.headersUp)
 	if err != nil {
 		return nil, fmt.Errorf("--headers, --headers-upstream: %w", err)
@@ -270,7 +274,7 @@ func (p *process) gate(ctx context.Context, s *gateSettings, reachable func() bo
 		ControlPlane: target, Credentials: insecure.NewCredentials(), Identity: identity, Dial: dial,
 		NodeID: s.nodeID, Labels: labels, Group: s.group, Version: version, DataDir: p.dataDir,
 		Plugins: p.plugins, RedisURL: s.redisURL, TrustedIPs: trusted, RouterFlavor: p.routerFlavor,
-		DNSServers: servers, Marks: marks, ErrorType: s.errorType, DebugHeader: s.debugHeader, RealIPHeader: s.realIPHeader, RealIPRecursive: s.realIPRecursive,
+		DNSServers: servers, Marks: marks, ErrorType: s.errorType, DebugHeader: s.debugHeader, RealIPHeader: s.realIPHeader, RealIPRecursive: s.realIPRecursive, PortMaps: ports,
 		HeaderTimeout: s.headerTimeout, BodyTimeout: s.bodyTimeout, IdleTimeout: s.idleTimeout,
 		MaxHeaderBytes: s.maxHeader, MaxBodyBytes: s.maxBody, DrainTimeout: s.drainTimeout, LeaveTimeout: s.leaveTimeout, Patient: p.before != nil,
 		Cache:     proxycache.Admin{Store: proxycache.Shared(), Now: time.Now},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -45,6 +46,7 @@ type gateSettings struct {
 	debugHeader    bool
 
 	realIPRecursive bool
+	portMaps        string
 	headerTimeout   time.Duration
 	bodyTimeout     time.Duration
 	idleTimeout     time.Duration
@@ -105,6 +107,7 @@ func (s *gateSettings) flags(f *flags) {
 	f.StringVar(&s.dnsResolver, "dns-resolver", "", "name servers: IP[:PORT], ...; empty: those of /etc/resolv.conf")
 	f.StringVar(&s.realIPHeader, "real-ip-header", "X-Real-IP", "where a proxy that is believed names the client: a header, or proxy_protocol")
 	f.BoolVar(&s.realIPRecursive, "real-ip-recursive", false, "skip addresses that are believed from the end of that header")
+	f.StringVar(&s.portMaps, "port-maps", "", "ports under which clients know those that are listened on: 80:8000, 443:8443")
 	f.DurationVar(&s.headerTimeout, "client-header-timeout", 10*time.Second, "how long a client may take for a request's head")
 	f.DurationVar(&s.bodyTimeout, "client-body-timeout", 60*time.Second, "how long a client may pause within a body")
 	f.DurationVar(&s.idleTimeout, "client-idle-timeout", 75*time.Second, "how long a connection is kept without a request")
@@ -171,6 +174,24 @@ func parsePrefixes(s string) ([]netip.Prefix, error) {
 		list = append(list, netip.PrefixFrom(a, a.BitLen()))
 	}
 	return list, nil
+}
+
+// parsePortMaps reads "80:8000, 443:8443", clients' port first, and answers by the other.
+func parsePortMaps(s string) (map[uint16]uint16, error) {
+	maps := map[uint16]uint16{}
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		outer, inner, _ := strings.Cut(part, ":")
+		from, err := strconv.ParseUint(inner, 10, 16)
+		to, err2 := strconv.ParseUint(outer, 10, 16)
+		if err != nil || err2 != nil || from == 0 || to == 0 {
+			return nil, fmt.Errorf("--port-maps %q: expected two ports such as 80:8000", part)
+		}
+		maps[uint16(from)] = uint16(to)
+	}
+	return maps, nil
 }
 
 // checkErrorType refuses what error pages are not written in.

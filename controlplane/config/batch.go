@@ -54,7 +54,7 @@ func (c *Config) Commit(ctx context.Context, b Batch, by Origin) (store.Revision
 			}
 			return rev, entities, nil
 		}
-		if try < maxTries && ctx.Err() == nil && retryable(err, p, nil) && !asked(b.Ops) {
+		if try < maxTries && ctx.Err() == nil && retryable(err, try, p, nil) && !asked(b.Ops) {
 			pause(ctx, try)
 			continue
 		}

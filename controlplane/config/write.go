@@ -135,7 +135,7 @@ func (c *Config) change(ctx context.Context, by Origin, build func(*plan) (*Enti
 			e.Rev = rev.Rev
 			return &Result{Entity: *e, Revision: rev}, nil
 		}
-		if try < maxTries && ctx.Err() == nil && retryable(err, p, e.Table) {
+		if try < maxTries && ctx.Err() == nil && retryable(err, try, p, e.Table) {
 			pause(ctx, try)
 			continue
 		}
@@ -144,11 +144,12 @@ func (c *Config) change(ctx context.Context, by Origin, build func(*plan) (*Enti
 }
 
 // retryable reports whether a commit failed only because another came before it: the
-// entity moved on, a cascade met a new child, or another put made what this one makes.
-func retryable(err error, p *plan, t *schema.Table) bool {
+// entity moved on, a cascade met a new child, or another put made what this one makes. An id
+// that is taken stays taken, unless that other put took it: one more look tells.
+func retryable(err error, try int, p *plan, t *schema.Table) bool {
 	var conflict *store.ConflictError
 	if errors.As(err, &conflict) {
-		return conflict.Kind != ""
+		return conflict.Kind != "" && (conflict.Want != 0 || p.named && try == 1)
 	}
 	var unique *store.UniqueError
 	if errors.As(err, &unique) {
@@ -188,15 +189,21 @@ func (c *Config) put(ctx context.Context, p *plan, t *schema.Table, idOrKey stri
 	switch {
 	case schema.IsID(idOrKey):
 		body["id"] = schema.CanonicalID(idOrKey)
-	case old != nil:
+	case old != nil && mayYield(body["id"]):
 		body["id"] = old.ID
-	default:
-		delete(body, "id")
 	}
 	if field := c.keyField(t, under); !schema.IsID(idOrKey) && field != "" {
 		body[field] = idOrKey
 	}
-	return c.insert(ctx, p, t, body, under, true)
+	// By name, an id that the body brings is for a new entity and must be nobody's.
+	return c.insert(ctx, p, t, body, under, old != nil || schema.IsID(idOrKey))
+}
+
+// mayYield reports whether an id in a body gives way to that of the entity which is replaced.
+// What is no id stays, to be refused.
+func mayYield(id any) bool {
+	s, ok := id.(string)
+	return id == nil || ok && schema.IsID(s)
 }
 
 // nestedOnly is the owner within which an entity's name is looked up when the name means

@@ -256,6 +256,23 @@ func TestAnswerUntilCloseIsChunked(t *testing.T) {
 	}
 }
 
+func TestTrailersReachWhoAsksForThem(t *testing.T) {
+	t.Parallel()
+	up := startUpstream(t, func(int, string, string) string {
+		return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 7\r\n\r\n"
+	})
+	g := startGate(t, up.addr)
+	for te, want := range map[string]bool{"": false, "TE: trailers\r\n": true} {
+		c, r := g.dial()
+		fmt.Fprintf(c, "%sConnection: close\r\n%s\r\n", getOK, te)
+		raw, err := io.ReadAll(r)
+		head, body, _ := strings.Cut(string(raw), "\r\n\r\n")
+		if err != nil || strings.Contains(head, "\r\nTrailer: X-Sum") != want || strings.Contains(body, "\r\nX-Sum: 7\r\n") != want {
+			t.Errorf("%q: got %q, %v; want the trailer: %v", te, raw, err, want)
+		}
+	}
+}
+
 func TestTruncatedAnswerIsCut(t *testing.T) {
 	t.Parallel()
 	u := &rawUpstream{}

@@ -53,7 +53,7 @@ const inSize = 8 << 10
 
 func newConn(e *Engine, c net.Conn, tcp socket.Conn, state *tls.ConnectionState) *conn {
 	n := &conn{eng: e, net: c, tcp: tcp, tls: state}
-	n.peer, n.local = addrPort(c.RemoteAddr()), addrPort(c.LocalAddr())
+	n.peer, n.local = addrPort(c.RemoteAddr()), e.opt.door(c)
 	n.equip()
 	n.ex.look()
 	return n
@@ -71,6 +71,15 @@ func addrPort(a net.Addr) netip.AddrPort {
 		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 	}
 	return netip.AddrPort{}
+}
+
+// door is the address that c came in at, with the port that clients know it by.
+func (o *Options) door(c net.Conn) netip.AddrPort {
+	local := addrPort(c.LocalAddr())
+	if port, ok := o.PortMaps[local.Port()]; ok {
+		return netip.AddrPortFrom(local.Addr(), port)
+	}
+	return local
 }
 
 func (c *conn) state() (phase, uint64) { return phase(c.phase.Load()), c.handled.Load() }

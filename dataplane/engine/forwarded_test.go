@@ -11,6 +11,15 @@ import (
 
 var trustLoopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 
+// everyPortIs maps all ports, as a test does not know which one it will get.
+func everyPortIs(port uint16) map[uint16]uint16 {
+	maps := map[uint16]uint16{}
+	for p := range 1 << 16 {
+		maps[uint16(p)] = port
+	}
+	return maps
+}
+
 func TestForwardedFields(t *testing.T) {
 	t.Parallel()
 	spoof := "X-Forwarded-For: 9.9.9.9, 8.8.8.8\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nX-Forwarded-Port: 1\r\n" +
@@ -36,6 +45,8 @@ func TestForwardedFields(t *testing.T) {
 		{"not recursive", func(o *Options, _ *graph.Endpoint, _ *upstream.Spec) {
 			o.TrustedIPs, o.RealIPHeader = trustLoopback, "X-Forwarded-For"
 		}, []string{"X-Real-IP: 8.8.8.8\r\n"}, nil},
+		{"mapped port", func(o *Options, _ *graph.Endpoint, _ *upstream.Spec) { o.PortMaps = everyPortIs(80) },
+			[]string{"X-Forwarded-Port: 80\r\n"}, nil},
 		{"preserved host", func(_ *Options, e *graph.Endpoint, _ *upstream.Spec) { e.PreserveHost = true },
 			[]string{"Host: GW.test:99\r\n"}, nil},
 		{"other identity", func(o *Options, _ *graph.Endpoint, _ *upstream.Spec) { o.Identity = &Identity{} },

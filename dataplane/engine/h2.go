@@ -135,7 +135,7 @@ func (s *stream) serve(eng *Engine) {
 	defer stop()
 	x := &e.x
 	e.claim = s.conn.claim
-	x.Peer, x.Local = addrPort(s.conn.net.RemoteAddr()), addrPort(s.conn.net.LocalAddr())
+	x.Peer, x.Local = addrPort(s.conn.net.RemoteAddr()), eng.opt.door(s.conn.net)
 	x.Request.TLS = s.conn.tls
 	x.Request.Major, x.Request.Minor = 2, 0
 	for name, values := range r.Header {

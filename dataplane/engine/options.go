@@ -26,6 +26,10 @@ type Options struct {
 	// RealIPRecursive skips trusted addresses in that header from its end.
 	RealIPRecursive bool
 
+	// PortMaps say under which port clients know one that is listened on, where something in
+	// front translates ports.
+	PortMaps map[uint16]uint16
+
 	// Refused hears of exchanges that the gate answered itself with 4xx or 5xx, once they are
 	// logged; nil: nobody does. It must not keep the exchange.
 	Refused func(*plugin.Exchange)

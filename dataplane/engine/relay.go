@@ -47,6 +47,9 @@ func (e *exchange) cleanHead() {
 		h.Del(lines[i].Name)
 		lines = h.Fields()
 	}
+	if !e.head.Trailers { // who asks for no trailers is told of none
+		h.Del("Trailer")
+	}
 	e.addCharset(h)
 }
 
@@ -63,7 +66,7 @@ func hiddenFromClient(name string) bool {
 	case 'k':
 		return plugin.EqualName(name, "keep-alive")
 	case 't':
-		return plugin.EqualName(name, "transfer-encoding") || plugin.EqualName(name, "trailer")
+		return plugin.EqualName(name, "transfer-encoding")
 	case 'u':
 		return plugin.EqualName(name, "upgrade")
 	case 'x':

@@ -69,7 +69,7 @@ func (s *session) run() {
 	}()
 	e.begin(s.eng.opt.Now())
 	x := &e.x
-	x.Peer, x.Local, x.Session = addrPort(s.client.RemoteAddr()), addrPort(s.client.LocalAddr()), &s.count
+	x.Peer, x.Local, x.Session = addrPort(s.client.RemoteAddr()), s.eng.opt.door(s.client), &s.count
 	e.locate()
 	if b := s.eng.blocks.Load(); b != nil {
 		if v := e.blockedClient(b); v.Done() {

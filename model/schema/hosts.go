@@ -163,21 +163,16 @@ func CheckSNI(s string) string {
 	return ""
 }
 
-// CheckWildcardHost wants a name of which the first or the last label may be "*".
+// CheckWildcardHost wants a name that may begin or end with one "*"; "*" alone is every name.
 func CheckWildcardHost(s string) string {
-	if n := strings.Count(s, "*"); n > 0 {
-		if n > 1 {
-			return "only one wildcard must be specified"
-		}
-		switch {
-		case strings.HasPrefix(s, "*."):
-			return CheckSNI("a" + s[1:])
-		case strings.HasSuffix(s, ".*"):
-			return CheckSNI(s[:len(s)-1] + "a")
-		}
+	i := strings.IndexByte(s, '*')
+	switch {
+	case i > 0 && i < len(s)-1:
 		return "wildcard must be leftmost or rightmost character"
+	case strings.Count(s, "*") > 1:
+		return "only one wildcard must be specified"
 	}
-	return CheckSNI(s)
+	return CheckSNI(strings.Replace(s, "*", "wildcard", 1))
 }
 
 func checkRange(s string) string {

@@ -109,6 +109,31 @@ func TestCertificatesByName(t *testing.T) {
 	}
 }
 
+// TestPutByNameWithID puts entities by name whose bodies bring an id: a new one gets it, one
+// that exists keeps its own, and the id of another is nobody's to take.
+func TestPutByNameWithID(t *testing.T) {
+	t.Parallel()
+	onBothStores(t, func(t *testing.T, p *stack.Process) {
+		const first, second = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+		for _, step := range []struct {
+			name, id string
+			code     int
+			want     string
+		}{
+			{"a", first, 200, `"id":"` + first + `"`},
+			{"a", second, 200, `"id":"` + first + `"`},
+			{"b", first, 400, `"name":"primary key violation"`},
+			{"a", "x", 400, `schema violation (id: expected a valid UUID)`},
+			{"b", second, 200, `"id":"` + second + `"`},
+		} {
+			code, out := call(t, http.MethodPut, p.URLs["admin"]+"/services/"+step.name, `{"host":"h","id":"`+step.id+`"}`)
+			if code != step.code || !strings.Contains(out, step.want) {
+				t.Errorf("%s with %s: %d %s, want %d %s", step.name, step.id, code, out, step.code, step.want)
+			}
+		}
+	})
+}
+
 // TestOwnerIsMadeInOneRevision makes a service by the route that is to have it.
 func TestOwnerIsMadeInOneRevision(t *testing.T) {
 	t.Parallel()
