@@ -184,6 +184,17 @@ type Limiter interface {
 	// charged, or none. It may wait for Redis, no longer than ctx() allows; ctx is only
 	// called when it must wait.
 	Take(ctx func() context.Context, identifier string, n int64, d *Decision) error
+	// Reserve is Take of what a request may use at most, or is likely to, when that is known
+	// only afterwards. What it returns is nil when d says that n was refused or not counted.
+	Reserve(ctx func() context.Context, identifier string, n int64, d *Decision) (Reservation, error)
+}
+
+// Reservation is what a limiter keeps for a request until its use is known. It is safe for
+// concurrent use.
+type Reservation interface {
+	// Settle says what was used, in the windows that were charged. What is over goes back, what
+	// is missing is charged, if need be above the limit. Only the first call counts.
+	Settle(used int64)
 }
 
 // MetricSet says which of Kong's prometheus series an exchange is counted in.

@@ -36,5 +36,9 @@ func (idle) Take(_ func() context.Context, _ string, _ int64, d *plugin.Decision
 	return nil
 }
 
+func (i idle) Reserve(ctx func() context.Context, identifier string, n int64, d *plugin.Decision) (plugin.Reservation, error) {
+	return nil, i.Take(ctx, identifier, n, d)
+}
+
 func (idle) Observe(*plugin.Exchange, plugin.MetricSet) {}
 func (idle) Enable(plugin.MetricSet)                    {}

@@ -78,14 +78,15 @@ type Reservation struct {
 	from *entry
 }
 
-// Reserve is Take of an estimate. The reservation is nil when d says that it was refused;
-// otherwise the caller settles it once the use is known or the request has ended.
-func (l *Limiter) Reserve(ctx func() context.Context, identifier string, n int64, d *plugin.Decision) (*Reservation, error) {
+var _ plugin.Reservation = (*Reservation)(nil)
+
+// Reserve implements plugin.Limiter.
+func (l *Limiter) Reserve(ctx func() context.Context, identifier string, n int64, d *plugin.Decision) (plugin.Reservation, error) {
 	if n < 1 {
 		return nil, fmt.Errorf("reserve %d of rule %s: not a use", n, l.table.name)
 	}
 	e := l.table.get(shorten(identifier))
-	d.Counted = true
+	d.Counted, d.Mode = true, shared
 	r, err := l.join(ctx, e, n, d, true)
 	if r == nil || err != nil {
 		return nil, err
@@ -93,8 +94,7 @@ func (l *Limiter) Reserve(ctx func() context.Context, identifier string, n int64
 	return &Reservation{r, e}, nil
 }
 
-// Settle says what was used, in the windows that were charged; it counts only once. More than
-// was reserved is charged too, if need be above the limit.
+// Settle implements plugin.Reservation.
 func (r *Reservation) Settle(used int64) {
 	var out lease.Out
 	r.from.Settle(r.from.ledger.o.Now(), r.of, max(0, used), &out)
