@@ -18,6 +18,7 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/aipromptguard"
 	"github.com/sekifuda/sekifuda/plugin/aiprompttemplate"
 	"github.com/sekifuda/sekifuda/plugin/aiproxy"
+	"github.com/sekifuda/sekifuda/plugin/aitokenlimiting"
 	"github.com/sekifuda/sekifuda/plugin/basicauth"
 	"github.com/sekifuda/sekifuda/plugin/correlationid"
 	"github.com/sekifuda/sekifuda/plugin/datadog"
@@ -48,7 +49,8 @@ var folders = map[string]*plugin.Definition{
 	"requesttermination": requesttermination.Definition, "responseratelimiting": responseratelimiting.Definition,
 	"responsetransformer": responsetransformer.Definition, "standardwebhooks": standardwebhooks.Definition,
 	"syslog": syslog.Definition, "tcplog": tcplog.Definition, "udplog": udplog.Definition,
-	"aiproxy": aiproxy.Definition, "aipromptguard": aipromptguard.Definition,
+	"aitokenlimiting": aitokenlimiting.Definition,
+	"aiproxy":         aiproxy.Definition, "aipromptguard": aipromptguard.Definition,
 	"aipromptdecorator": aipromptdecorator.Definition, "aiprompttemplate": aiprompttemplate.Definition,
 	"statsd": statsd.Definition, "datadog": datadog.Definition, "loggly": loggly.Definition, "zipkin": zipkin.Definition,
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/aipromptguard"
 	"github.com/sekifuda/sekifuda/plugin/aiprompttemplate"
 	"github.com/sekifuda/sekifuda/plugin/aiproxy"
+	"github.com/sekifuda/sekifuda/plugin/aitokenlimiting"
 	"github.com/sekifuda/sekifuda/plugin/basicauth"
 	"github.com/sekifuda/sekifuda/plugin/botdetection"
 	"github.com/sekifuda/sekifuda/plugin/correlationid"
@@ -47,6 +48,7 @@ func Definitions() []*plugin.Definition {
 		aipromptguard.Definition,
 		aiprompttemplate.Definition,
 		aiproxy.Definition,
+		aitokenlimiting.Definition,
 		basicauth.Definition,
 		botdetection.Definition,
 		correlationid.Definition,
