@@ -78,6 +78,7 @@ type Slots struct {
 	seq     int64
 	pending *SlotAsk
 	have    int64
+	counted int64 // for this gate, where slots are kept
 	until   int64 // local time
 	left    int64 // by the last answer
 	running int64
@@ -218,9 +219,11 @@ func (s *Slots) Reply(now int64, a *SlotAnswer, out *SlotOut) {
 	if s.pending == nil || a.Seq != s.pending.Seq {
 		return
 	}
+	q := s.pending
 	s.pending = nil
 	switch a.Status {
 	case Granted:
+		s.counted = max(a.Have, q.Running)
 		s.have, s.left, s.until = a.Have, a.Left, s.asked+int64(SlotLife)
 		s.serve(now, out)
 		s.refuseAsked(a.Seq, out)
@@ -340,7 +343,7 @@ func (s *Slots) proceed(now int64, out *SlotOut) {
 			need += need / 8 // for who comes next
 		}
 		s.ask(now, need, out)
-	case s.exact() && s.have > need:
+	case s.exact() && s.counted > need:
 		s.ask(now, need, out)
 	}
 }
