@@ -122,13 +122,7 @@ var waiters = sync.Pool{New: func() any { return &lease.Waiter{Ready: make(chan 
 
 // join waits for the bucket to decide. It keeps what was admitted if that is a reservation.
 func (l *Limiter) join(ctx func() context.Context, e *entry, n int64, d *plugin.Decision, reserve bool) (r *lease.Reservation, err error) {
-	if !l.ledger.node.Clock.Synced() {
-		l.ledger.sync()
-	}
-	now := l.ledger.o.Now()
-	if l.ledger.node.Down() {
-		l.ledger.probe(now)
-	}
+	now := l.ledger.look()
 	w := waiters.Get().(*lease.Waiter)
 	*w = lease.Waiter{Ready: w.Ready, N: n}
 	var out lease.Out
