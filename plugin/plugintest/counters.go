@@ -12,10 +12,12 @@ import (
 type Counters struct {
 	clock *Clock
 
-	mu     sync.Mutex
-	counts map[slot]int64
-	rules  []plugin.Rule
-	fail   error
+	mu        sync.Mutex
+	counts    map[slot]int64
+	rules     []plugin.Rule
+	running   map[taken]int64
+	slotRules []plugin.SlotRule
+	fail      error
 }
 
 type slot struct {
@@ -26,7 +28,7 @@ type slot struct {
 
 // NewCounters returns counters whose windows follow the clock.
 func NewCounters(clock *Clock) *Counters {
-	return &Counters{clock: clock, counts: map[slot]int64{}}
+	return &Counters{clock: clock, counts: map[slot]int64{}, running: map[taken]int64{}}
 }
 
 // Limiter returns the counters of a rule and remembers it.
