@@ -55,11 +55,7 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 
 // count gives each resource its counters.
 func (f *filter) count(c *Config, h plugin.Host) error {
-	policy := c.GetPolicy()
-	if policy == "" {
-		policy = "cluster"
-	}
-	store, err := counting.Place(policy, c.GetRedis())
+	store, err := counting.SharedPlace(c.GetPolicy(), c.GetRedis())
 	if err != nil {
 		return err
 	}

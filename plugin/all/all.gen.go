@@ -12,6 +12,7 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/aitokenlimiting"
 	"github.com/sekifuda/sekifuda/plugin/basicauth"
 	"github.com/sekifuda/sekifuda/plugin/botdetection"
+	"github.com/sekifuda/sekifuda/plugin/concurrencylimiting"
 	"github.com/sekifuda/sekifuda/plugin/correlationid"
 	"github.com/sekifuda/sekifuda/plugin/cors"
 	"github.com/sekifuda/sekifuda/plugin/datadog"
@@ -51,6 +52,7 @@ func Definitions() []*plugin.Definition {
 		aitokenlimiting.Definition,
 		basicauth.Definition,
 		botdetection.Definition,
+		concurrencylimiting.Definition,
 		correlationid.Definition,
 		cors.Definition,
 		datadog.Definition,

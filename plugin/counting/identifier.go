@@ -55,6 +55,8 @@ func By(what, header, path string) (Identifier, error) {
 		return Address, nil
 	case "service":
 		return OrAddress(service), nil
+	case "route":
+		return OrAddress(route), nil
 	case "header":
 		if header == "" {
 			return nil, errors.New("config.header_name: required field missing")
@@ -72,6 +74,13 @@ func By(what, header, path string) (Identifier, error) {
 		}), nil
 	}
 	return nil, fmt.Errorf("config.limit_by: unknown value %q", what)
+}
+
+func route(x *plugin.Exchange) string {
+	if x.Route != nil {
+		return x.Route.ID
+	}
+	return ""
 }
 
 func service(x *plugin.Exchange) string {
