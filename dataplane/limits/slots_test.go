@@ -288,3 +288,16 @@ func BenchmarkSlot(b *testing.B) {
 		}
 	})
 }
+
+// TestSlotsOfALivingGateAreItsOwn waits for longer than slots live without a word.
+func TestSlotsOfALivingGateAreItsOwn(t *testing.T) {
+	t.Parallel()
+	r := empty(t)
+	rule := plugin.SlotRule{Limit: 2, Redis: &r, Queue: 1, Patience: 4 * time.Second}
+	one, two := slotsOf(t, build(t, Options{}), rule), slotsOf(t, build(t, Options{}), rule)
+	acquire(t, one, "a")
+	acquire(t, two, "a")
+	if _, d := acquire(t, one, "a"); d.Allowed || !d.Waited {
+		t.Errorf("a third of two: %+v", d)
+	}
+}
