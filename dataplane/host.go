@@ -27,6 +27,15 @@ func (h host) Limiter(r plugin.Rule) (plugin.Limiter, error) {
 	return l, err
 }
 
+// Slots implements plugin.Host.
+func (h host) Slots(r plugin.SlotRule) (plugin.Slots, error) {
+	s, err := h.limits.Slots(r)
+	if err == nil {
+		h.rules.noteSlots(h.scope.PluginID, r)
+	}
+	return s, err
+}
+
 // Metrics implements plugin.Host.
 func (h host) Metrics() plugin.Metrics { return h.metrics }
 

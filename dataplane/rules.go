@@ -16,30 +16,44 @@ import (
 // their counts. A configuration that is compiled again names its rules anew.
 type rules struct {
 	mu sync.Mutex
-	of map[string]map[string]plugin.Rule // by plugin id and rule id
+	of map[string]map[string]rule // by plugin id and rule id
+}
+
+// rule is one of the two kinds of limits.
+type rule struct {
+	counted plugin.Rule
+	slots   plugin.SlotRule // when it has an ID
 }
 
 // maxRules bounds the rules that are remembered of plugins that are long gone.
 const maxRules = 10_000
 
-func (r *rules) note(pluginID string, rule plugin.Rule) {
+func (r *rules) note(pluginID string, counted plugin.Rule) {
+	r.keep(pluginID, counted.ID, rule{counted: counted})
+}
+
+func (r *rules) noteSlots(pluginID string, slots plugin.SlotRule) {
+	r.keep(pluginID, slots.ID, rule{slots: slots})
+}
+
+func (r *rules) keep(pluginID, id string, one rule) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.of == nil || len(r.of) > maxRules {
-		r.of = map[string]map[string]plugin.Rule{}
+		r.of = map[string]map[string]rule{}
 	}
 	if r.of[pluginID] == nil {
-		r.of[pluginID] = map[string]plugin.Rule{}
+		r.of[pluginID] = map[string]rule{}
 	}
-	r.of[pluginID][rule.ID] = rule
+	r.of[pluginID][id] = one
 }
 
 // each calls do for the rules of a plugin, or of all.
-func (r *rules) each(pluginID string, do func(pluginID string, rule plugin.Rule)) {
+func (r *rules) each(pluginID string, do func(pluginID string, r rule)) {
 	r.mu.Lock()
 	type one struct {
 		id   string
-		rule plugin.Rule
+		rule rule
 	}
 	var all []one
 	for id, rules := range r.of {
@@ -59,7 +73,12 @@ func (r *rules) each(pluginID string, do func(pluginID string, rule plugin.Rule)
 // limitUse answers an order about limits. What cannot be found out is said beside what can.
 func (d *DataPlane) limitUse(ctx context.Context, o *feedv1.LimitOrder) *feedv1.Answer {
 	a := &feedv1.Answer{Known: true}
-	d.rules.each(o.GetPluginId(), func(id string, rule plugin.Rule) {
+	d.rules.each(o.GetPluginId(), func(id string, r rule) {
+		if r.slots.ID != "" {
+			d.slotUse(ctx, o, a, id, r.slots)
+			return
+		}
+		rule := r.counted
 		if o.GetReset_() && o.GetIdentifier() != "" {
 			if err := d.limits.Reset(ctx, rule, o.GetIdentifier()); err != nil {
 				a.Error = err.Error()
@@ -76,6 +95,22 @@ func (d *DataPlane) limitUse(ctx context.Context, o *feedv1.LimitOrder) *feedv1.
 		}
 	})
 	return a
+}
+
+// running stands in the place of a period for what runs at once.
+const running = "running"
+
+// slotUse adds what a rule's slots are used for. They cannot be set back: what runs, runs.
+func (d *DataPlane) slotUse(ctx context.Context, o *feedv1.LimitOrder, a *feedv1.Answer, pluginID string, r plugin.SlotRule) {
+	uses, err := d.limits.SlotUsage(ctx, r, o.GetIdentifier(), int(o.GetMost()))
+	if err != nil {
+		a.Error = err.Error()
+	}
+	for _, u := range uses {
+		a.Limits = append(a.Limits, &feedv1.LimitUse{
+			PluginId: pluginID, Rule: u.Rule, Identifier: u.Identifier, Period: running, Limit: u.Limit, Used: u.Used, Shared: u.Shared,
+		})
+	}
 }
 
 // refused answers why requests were refused here.

@@ -18,7 +18,9 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/aipromptguard"
 	"github.com/sekifuda/sekifuda/plugin/aiprompttemplate"
 	"github.com/sekifuda/sekifuda/plugin/aiproxy"
+	"github.com/sekifuda/sekifuda/plugin/aitokenlimiting"
 	"github.com/sekifuda/sekifuda/plugin/basicauth"
+	"github.com/sekifuda/sekifuda/plugin/concurrencylimiting"
 	"github.com/sekifuda/sekifuda/plugin/correlationid"
 	"github.com/sekifuda/sekifuda/plugin/datadog"
 	"github.com/sekifuda/sekifuda/plugin/hmacauth"
@@ -48,9 +50,11 @@ var folders = map[string]*plugin.Definition{
 	"requesttermination": requesttermination.Definition, "responseratelimiting": responseratelimiting.Definition,
 	"responsetransformer": responsetransformer.Definition, "standardwebhooks": standardwebhooks.Definition,
 	"syslog": syslog.Definition, "tcplog": tcplog.Definition, "udplog": udplog.Definition,
-	"aiproxy": aiproxy.Definition, "aipromptguard": aipromptguard.Definition,
+	"aitokenlimiting": aitokenlimiting.Definition,
+	"aiproxy":         aiproxy.Definition, "aipromptguard": aipromptguard.Definition,
 	"aipromptdecorator": aipromptdecorator.Definition, "aiprompttemplate": aiprompttemplate.Definition,
-	"statsd": statsd.Definition, "datadog": datadog.Definition, "loggly": loggly.Definition, "zipkin": zipkin.Definition,
+	"concurrencylimiting": concurrencylimiting.Definition,
+	"statsd":              statsd.Definition, "datadog": datadog.Definition, "loggly": loggly.Definition, "zipkin": zipkin.Definition,
 }
 
 // TestExamplesComeFromTheDeskToTheGate writes the example of each README as the Admin API

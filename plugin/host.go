@@ -80,6 +80,9 @@ type Host interface {
 	// Limiter returns the counters of a rule. Filters of the same rule ID share them, also
 	// across revisions, and a changed limit acts on the counts that are there.
 	Limiter(r Rule) (Limiter, error)
+	// Slots returns what may run at once under a rule. Filters of the same rule ID share it, as
+	// with Limiter.
+	Slots(r SlotRule) (Slots, error)
 	// Metrics is where traffic is counted.
 	Metrics() Metrics
 	// Scope says for what this filter is configured.
@@ -184,6 +187,51 @@ type Limiter interface {
 	// charged, or none. It may wait for Redis, no longer than ctx() allows; ctx is only
 	// called when it must wait.
 	Take(ctx func() context.Context, identifier string, n int64, d *Decision) error
+	// Reserve is Take of what a request may use at most, or is likely to, when that is known
+	// only afterwards. What it returns is nil when d says that n was refused or not counted.
+	Reserve(ctx func() context.Context, identifier string, n int64, d *Decision) (Reservation, error)
+}
+
+// Reservation is what a limiter keeps for a request until its use is known. It is safe for
+// concurrent use.
+type Reservation interface {
+	// Settle says what was used, in the windows that were charged. What is over goes back, what
+	// is missing is charged, if need be above the limit. Only the first call counts.
+	Settle(used int64)
+}
+
+// SlotRule is how many requests of one identifier may run at once.
+type SlotRule struct {
+	ID     string // slots are shared by all with this ID
+	Limit  int64
+	Redis  *Redis // where they are shared; nil: in this process
+	Outage Outage
+	// Queue is how many requests of an identifier may wait at a gate, and Patience how long.
+	Queue    int
+	Patience time.Duration
+}
+
+// SlotDecision is what became of a request for a slot. The caller owns it, so that nothing is
+// allocated.
+type SlotDecision struct {
+	Allowed bool
+	Counted bool  // as in Decision
+	Left    int64 // free after this request, as far as it is known here
+	Waited  bool  // for a slot
+	Mode    string
+}
+
+// Slots hands out slots. It is safe for concurrent use.
+type Slots interface {
+	// Acquire takes a slot for one identifier, or returns nil when d says that there is none. It
+	// may wait, for Redis or in the queue, no longer than ctx() allows; ctx is only called when
+	// it must wait.
+	Acquire(ctx func() context.Context, identifier string, d *SlotDecision) (Slot, error)
+}
+
+// Slot is a request's until it is released, once.
+type Slot interface {
+	Release()
 }
 
 // MetricSet says which of Kong's prometheus series an exchange is counted in.

@@ -41,12 +41,19 @@ var reasons = map[string][2]string{
 	"two-agents":                 {"the request has more than one User-Agent", "send it once"},
 	"no-length":                  {"the request does not say how long its body is", "send Content-Length, or switch require_content_length off"},
 	"limit-spent":                {"what may be spent in this period is spent", "wait, or raise the limit of response-ratelimiting"},
+	"more-than-limit":            {"the request may use more than a whole limit of ai-token-limiting", "set a smaller max_tokens, shorten the prompt, or raise the limit"},
+	"too-many-at-once":           {"as many requests are under way as concurrency-limiting allows", "send fewer at once, or give it a queue or a higher limit; seki limits shows what runs"},
+	"waited-too-long":            {"the request waited for others to end, and none did in time", "send fewer at once, or raise queue_timeout or the limit of concurrency-limiting"},
 	"limits-unreachable":         {"the store of the counters is away and the plugin admits nothing meanwhile", "bring Redis back, or set fault_tolerant or outage"},
 }
 
 // meaning says what a reason means and what can be done.
 func meaning(reason string) (why, fix string) {
 	if period, ok := strings.CutPrefix(reason, "over-"); ok {
+		if resource, period, ok := strings.Cut(period, "-"); ok {
+			return "what may be used in this " + period + " of AI tokens (" + resource + ") is used, or reserved by requests under way",
+				"wait for the time in Retry-After, set a smaller max_tokens, or raise config." + resource + "." + period + " of the plugin"
+		}
 		return "the requests allowed in this " + period + " are used up",
 			"wait for the time in Retry-After, or raise config." + period + " of the plugin"
 	}

@@ -25,6 +25,7 @@ type inert struct{ scope plugin.Scope }
 func (h inert) Logger() *slog.Logger                        { return slog.New(slog.DiscardHandler) }
 func (h inert) NodeID() string                              { return "" }
 func (h inert) Limiter(plugin.Rule) (plugin.Limiter, error) { return idle{}, nil }
+func (h inert) Slots(plugin.SlotRule) (plugin.Slots, error) { return idle{}, nil }
 func (h inert) Metrics() plugin.Metrics                     { return idle{} }
 func (h inert) Scope() plugin.Scope                         { return h.scope }
 
@@ -35,6 +36,17 @@ func (idle) Take(_ func() context.Context, _ string, _ int64, d *plugin.Decision
 	*d = plugin.Decision{Allowed: true}
 	return nil
 }
+
+func (i idle) Reserve(ctx func() context.Context, identifier string, n int64, d *plugin.Decision) (plugin.Reservation, error) {
+	return nil, i.Take(ctx, identifier, n, d)
+}
+
+func (idle) Acquire(_ func() context.Context, _ string, d *plugin.SlotDecision) (plugin.Slot, error) {
+	*d = plugin.SlotDecision{Allowed: true}
+	return idle{}, nil
+}
+
+func (idle) Release() {}
 
 func (idle) Observe(*plugin.Exchange, plugin.MetricSet) {}
 func (idle) Enable(plugin.MetricSet)                    {}

@@ -59,6 +59,7 @@ type Limits struct {
 	fresh       chan struct{}  // something is in unstarted
 
 	mu        sync.Mutex                      // guards what follows
+	places    map[*ledger.Ledger]*places      // of slots; nil: this process
 	stores    map[plugin.Redis]*ledger.Ledger // by configuration: as many as were ever named
 	unstarted []*ledger.Ledger
 }
@@ -72,6 +73,7 @@ func New(o Options) (*Limits, error) {
 	l := &Limits{
 		o: o, clock: o.Clock, log: o.Logger, table: newTable(int64(o.MaxKeys)), incarnation: rand.Text()[:12],
 		fresh: make(chan struct{}, 1), stores: map[plugin.Redis]*ledger.Ledger{},
+		places: map[*ledger.Ledger]*places{},
 	}
 	if l.clock == nil {
 		l.clock = time.Now
@@ -113,7 +115,7 @@ func (l *Limits) Limiter(r plugin.Rule) (plugin.Limiter, error) {
 	}
 	// A rule's windows are the caller's to change again.
 	r.Windows = slices.Clone(r.Windows)
-	s := l.storeOf(r)
+	s := l.storeOf(r.Redis)
 	if s == nil {
 		return &local{table: l.table, clock: l.clock, rule: r}, nil
 	}
@@ -138,15 +140,15 @@ func check(r plugin.Rule) error {
 	return nil
 }
 
-// storeOf returns the rule's store, or nil when it counts in this process.
-func (l *Limits) storeOf(r plugin.Rule) *ledger.Ledger {
-	if r.Redis == nil {
+// storeOf returns the store of a rule, or nil when it counts in this process.
+func (l *Limits) storeOf(r *plugin.Redis) *ledger.Ledger {
+	if r == nil {
 		return nil
 	}
-	if r.Redis.Addr == "" {
+	if r.Addr == "" {
 		return l.shared
 	}
-	key := *r.Redis
+	key := *r
 	key.Timeout = 0 // requests wait for less, and connections for Kong's default
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -185,6 +187,7 @@ func (l *Limits) Run(ctx context.Context) error {
 		case <-l.fresh:
 		case <-sweep.C:
 			l.table.sweep(l.clock())
+			l.sweepSlots()
 		}
 	}
 	start() // what was never used is closed as well

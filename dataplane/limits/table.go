@@ -110,6 +110,23 @@ func (t *table) take(windows []plugin.Window, k key, n int64, d *plugin.Decision
 	}
 }
 
+// correct adds n, which may be negative, to what was charged at a time, in those of its windows
+// that have not ended.
+func (t *table) correct(windows []plugin.Window, k key, n int64, at time.Time) {
+	s := t.shard(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.counts[k]
+	if c == nil {
+		return // forgotten or set back: there is nothing to correct
+	}
+	for _, w := range windows {
+		if c.window[w.Period] == index(w.Period, at) {
+			c.n[w.Period] = max(0, c.n[w.Period]+n)
+		}
+	}
+}
+
 // add makes the count of a new key. The key is copied: identifiers live in the memory of an
 // exchange.
 func (t *table) add(s *shard, k key, now time.Time) *count {

@@ -17,6 +17,58 @@ type Use struct {
 	Shared           bool // counted for all gates, not by this one alone
 }
 
+// SlotUse is how many slots of a rule an identifier has taken.
+type SlotUse struct {
+	Rule, Identifier string
+	Limit, Used      int64
+	Shared           bool
+}
+
+// SlotUsage tells how many slots an identifier has taken; without one, those that run something
+// here, the most first, at most so many.
+func (l *Limits) SlotUsage(ctx context.Context, r plugin.SlotRule, identifier string, most int) (all []SlotUse, err error) {
+	p := l.placesOf(r.Redis)
+	running := p.running(r.ID)
+	if identifier != "" {
+		identifier = shorten(identifier)
+		running = map[string]int64{identifier: running[identifier]}
+	}
+	for id, used := range running {
+		all = append(all, SlotUse{r.ID, id, r.Limit, used, p.store != nil})
+	}
+	slices.SortFunc(all, func(a, b SlotUse) int {
+		return cmp.Or(cmp.Compare(b.Used, a.Used), cmp.Compare(a.Identifier, b.Identifier))
+	})
+	if identifier == "" {
+		all = all[:min(most, len(all))]
+	}
+	for i := range all {
+		if p.store == nil {
+			continue
+		}
+		if all[i].Used, err = p.store.SlotsUsed(ctx, r.ID, all[i].Identifier); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// running is how many of each identifier of a rule run here.
+func (p *places) running(rule string) map[string]int64 {
+	all := map[string]int64{}
+	for i := range p.shards {
+		s := &p.shards[i]
+		s.mu.RLock()
+		for k, one := range s.of {
+			if k.rule == rule {
+				all[k.identifier] = one.Running()
+			}
+		}
+		s.mu.RUnlock()
+	}
+	return all
+}
+
 // Usage tells what an identifier used of a rule in the windows of now; without one, what those
 // used that this gate knows, the most first, of at most so many identifiers.
 func (l *Limits) Usage(ctx context.Context, r plugin.Rule, identifier string, most int) ([]Use, error) {
@@ -44,7 +96,7 @@ func share(uses []Use) (most float64) {
 }
 
 func (l *Limits) usageOf(ctx context.Context, r plugin.Rule, identifier string) ([]Use, error) {
-	s := l.storeOf(r)
+	s := l.storeOf(r.Redis)
 	var used [periods]int64
 	if s == nil {
 		used = l.table.usage(key{r.ID, identifier}, l.clock())
@@ -63,7 +115,7 @@ func (l *Limits) usageOf(ctx context.Context, r plugin.Rule, identifier string) 
 
 // identifiers are those that this gate knows of a rule.
 func (l *Limits) identifiers(r plugin.Rule, most int) []string {
-	if s := l.storeOf(r); s != nil {
+	if s := l.storeOf(r.Redis); s != nil {
 		return s.Identifiers(r.ID, most)
 	}
 	return l.table.identifiers(r.ID, most)
@@ -72,7 +124,7 @@ func (l *Limits) identifiers(r plugin.Rule, most int) []string {
 // Reset sets an identifier's windows of now back: nothing counts as used.
 func (l *Limits) Reset(ctx context.Context, r plugin.Rule, identifier string) error {
 	identifier = shorten(identifier)
-	s := l.storeOf(r)
+	s := l.storeOf(r.Redis)
 	if s == nil {
 		l.table.reset(key{r.ID, identifier})
 		return nil

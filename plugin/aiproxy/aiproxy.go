@@ -77,6 +77,7 @@ type call struct {
 	sent   []byte // what went upstream, for logs
 	got    []byte // what the client got, for logs
 	named  string // the model that the answer names
+	length int    // of all texts of a streamed answer
 }
 
 // OnRequest turns the request to the model's provider, in its format.
@@ -103,6 +104,9 @@ func (f *filter) OnRequest(x *plugin.Exchange) plugin.Verdict {
 		return plugin.Deny(500, "").Because("no-address")
 	}
 	x.Put(f, c)
+	if f.route != preserve {
+		llm.Meter(x)
+	}
 	return plugin.Next
 }
 

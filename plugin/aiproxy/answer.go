@@ -48,7 +48,7 @@ func (f *filter) OnResponse(x *plugin.Exchange) {
 		}
 	case c.stream:
 		kind = strings.TrimSpace(kind)
-		s := &stream{call: c, format: f.format, route: f.route, log: f.log, keep: f.payloads, known: streamed[kind], kind: kind}
+		s := &stream{call: c, x: x, format: f.format, route: f.route, log: f.log, keep: f.payloads, known: streamed[kind], kind: kind}
 		x.Response.Edit(s.edit)
 	default:
 		h.Del("Set-Cookie") // the provider's own session
@@ -73,6 +73,7 @@ func (f *filter) translate(x *plugin.Exchange, c *call, body []byte) []byte {
 		out = llm.Encode(o)
 	}
 	c.read(out, f.payloads)
+	llm.Report(x, llm.Usage{Prompt: c.usage.prompt, Completion: c.usage.completion}, true)
 	return out
 }
 

@@ -1,7 +1,6 @@
 package aiproxy
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -56,30 +55,11 @@ func formatOf(m *Config_Model) (format, error) {
 	return nil, fmt.Errorf("config.model.provider: %s is not supported yet", provider)
 }
 
-// number reads a count; 0 for what is none.
-func number(v any) int64 {
-	n, ok := v.(json.Number)
-	if !ok {
-		return 0
-	}
-	if i, err := n.Int64(); err == nil {
-		return i
-	}
-	f, _ := n.Float64() // it was decoded as a number
-	return int64(f)
-}
-
-// inner returns the member of a member, and so on; nil if one is not there.
-func inner(v any, path ...string) any {
-	for _, name := range path {
-		o, ok := v.(llm.Object)
-		if !ok {
-			return nil
-		}
-		v = o[name]
-	}
-	return v
-}
+// Short names of what is said often here.
+var (
+	number = llm.Number
+	inner  = llm.Inner
+)
 
 // items returns the objects of a list.
 func items(v any) (all []llm.Object) {

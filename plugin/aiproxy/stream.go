@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/sekifuda/sekifuda/plugin"
 	"github.com/sekifuda/sekifuda/plugin/llm"
 )
 
@@ -17,6 +18,7 @@ const maxEvent = 1 << 20
 // stream translates one streamed answer. It belongs to one exchange.
 type stream struct {
 	*call
+	x      *plugin.Exchange
 	format format
 	route  string
 	log    *slog.Logger
@@ -28,7 +30,6 @@ type stream struct {
 	name   string // of the event that is being read
 	data   []string
 	text   strings.Builder // of the answer, for logs
-	length int             // of all texts
 	keep   bool            // text is logged
 	reason any
 	failed bool
@@ -159,7 +160,12 @@ func (s *stream) emit(out []byte, e event) []byte {
 	}
 	s.over = s.over || chunk == done
 	if chunk != done {
-		s.note(llm.Decode([]byte(chunk)))
+		o := llm.Decode([]byte(chunk))
+		s.note(o)
+		llm.Report(s.x, llm.Usage{Prompt: s.usage.prompt, Completion: max(s.usage.completion, s.guess())}, false)
+		if llm.UsageAsked(s.x) && llm.OnlyUsage(o) {
+			return out
+		}
 	}
 	return append(append(append(out, "data: "...), chunk...), "\n\n"...)
 }
@@ -186,11 +192,15 @@ func (s *stream) note(chunk llm.Object) {
 	}
 }
 
+// guess is about how many tokens the texts so far are, as Kong has it.
+func (c *call) guess() int64 { return int64(c.length+3) / 4 }
+
 // close counts what the provider did not, and makes one answer of the chunks for logs.
 func (s *stream) close() {
 	if s.usage.completion == 0 {
-		s.usage.completion = int64(s.length+3) / 4
+		s.usage.completion = s.guess()
 	}
+	llm.Report(s.x, llm.Usage{Prompt: s.usage.prompt, Completion: s.usage.completion}, true)
 	if !s.keep {
 		return
 	}

@@ -9,8 +9,10 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/aipromptguard"
 	"github.com/sekifuda/sekifuda/plugin/aiprompttemplate"
 	"github.com/sekifuda/sekifuda/plugin/aiproxy"
+	"github.com/sekifuda/sekifuda/plugin/aitokenlimiting"
 	"github.com/sekifuda/sekifuda/plugin/basicauth"
 	"github.com/sekifuda/sekifuda/plugin/botdetection"
+	"github.com/sekifuda/sekifuda/plugin/concurrencylimiting"
 	"github.com/sekifuda/sekifuda/plugin/correlationid"
 	"github.com/sekifuda/sekifuda/plugin/cors"
 	"github.com/sekifuda/sekifuda/plugin/datadog"
@@ -48,8 +50,10 @@ func Definitions() []*plugin.Definition {
 		aipromptguard.Definition,
 		aiprompttemplate.Definition,
 		aiproxy.Definition,
+		aitokenlimiting.Definition,
 		basicauth.Definition,
 		botdetection.Definition,
+		concurrencylimiting.Definition,
 		correlationid.Definition,
 		cors.Definition,
 		datadog.Definition,

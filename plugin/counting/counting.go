@@ -50,6 +50,11 @@ func Place(policy string, r Redis) (*plugin.Redis, error) {
 	return nil, fmt.Errorf("config.policy: unknown policy %q", policy)
 }
 
+// SharedPlace is Place for plugins of ours, which count for all gates when nothing is said.
+func SharedPlace(policy string, r Redis) (*plugin.Redis, error) {
+	return Place(cmp.Or(policy, "cluster"), r)
+}
+
 // Outage reads config.outage; without it fault_tolerant says what is done, as in Kong.
 func Outage(mode string, faultTolerant *bool) (plugin.Outage, error) {
 	if mode == "" {

@@ -1,6 +1,11 @@
 package counting
 
-import "github.com/sekifuda/sekifuda/plugin"
+import (
+	"errors"
+	"fmt"
+
+	"github.com/sekifuda/sekifuda/plugin"
+)
 
 // Identifier says with whom a request is counted. The text is valid as long as the exchange.
 type Identifier func(x *plugin.Exchange) string
@@ -34,6 +39,53 @@ func Consumer(x *plugin.Exchange) string {
 func Credential(x *plugin.Exchange) string {
 	if x.Credential != nil {
 		return x.Credential.ID
+	}
+	return ""
+}
+
+// By returns the identifier of config.limit_by. header and path are those of config. Whatever is
+// missing from a request is replaced by the client's address, as in Kong.
+func By(what, header, path string) (Identifier, error) {
+	switch what {
+	case "", "consumer":
+		return OrAddress(Consumer), nil
+	case "credential":
+		return OrAddress(Credential), nil
+	case "ip":
+		return Address, nil
+	case "service":
+		return OrAddress(service), nil
+	case "route":
+		return OrAddress(route), nil
+	case "header":
+		if header == "" {
+			return nil, errors.New("config.header_name: required field missing")
+		}
+		return OrAddress(func(x *plugin.Exchange) string { return x.Request.Header.Get(header) }), nil
+	case "path":
+		if path == "" {
+			return nil, errors.New("config.path: required field missing")
+		}
+		return OrAddress(func(x *plugin.Exchange) string {
+			if x.Request.Path == path {
+				return path
+			}
+			return ""
+		}), nil
+	}
+	return nil, fmt.Errorf("config.limit_by: unknown value %q", what)
+}
+
+func route(x *plugin.Exchange) string {
+	if x.Route != nil {
+		return x.Route.ID
+	}
+	return ""
+}
+
+func service(x *plugin.Exchange) string {
+	if x.Service != nil {
+		return x.Service.ID
 	}
 	return ""
 }

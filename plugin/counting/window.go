@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"time"
 
 	"github.com/sekifuda/sekifuda/plugin"
 )
@@ -46,4 +47,31 @@ func Windows(limits Limits, where string) ([]Window, error) {
 		})
 	}
 	return all, nil
+}
+
+// lengths are those of the periods in seconds, as Kong counts them: a month has 30 days, a year 365.
+var lengths = [len(names)]int64{1, 60, 3600, 86400, 2592000, 31536000}
+
+// Reset is the time to the end of the window in whole seconds, at least one. Kong gives every
+// month and year the same length, so it may end a little off the calendar.
+func (w *Window) Reset(now time.Time) int64 {
+	return max(1, lengths[w.Period]-elapsed(w.Period, now.UTC()))
+}
+
+func elapsed(p plugin.Period, now time.Time) int64 {
+	day := int64(now.Hour())*3600 + int64(now.Minute())*60 + int64(now.Second())
+	switch p {
+	case plugin.Second:
+		return 0
+	case plugin.Minute:
+		return int64(now.Second())
+	case plugin.Hour:
+		return day % 3600
+	case plugin.Day:
+		return day
+	case plugin.Month:
+		return int64(now.Day()-1)*86400 + day
+	default:
+		return int64(now.YearDay()-1)*86400 + day
+	}
 }

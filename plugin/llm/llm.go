@@ -1,5 +1,5 @@
 // Package llm is what the plugins for language models share: a request's body as they edit it
-// one after the other, their refusals, and their part of log entries.
+// one after the other, what a call used, their refusals, and their part of log entries.
 //
 // It knows JSON and Kong's words; what a provider wants is package aiproxy's. It is no plugin.
 // Enter at Read.
@@ -24,6 +24,7 @@ type Object = map[string]any
 type state struct {
 	request Object // as the last of them left it; nil: the body says
 	ours    bool   // the body was made here and has no bound
+	metering
 }
 
 type key struct{}

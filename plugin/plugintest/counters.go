@@ -12,10 +12,12 @@ import (
 type Counters struct {
 	clock *Clock
 
-	mu     sync.Mutex
-	counts map[slot]int64
-	rules  []plugin.Rule
-	fail   error
+	mu        sync.Mutex
+	counts    map[slot]int64
+	rules     []plugin.Rule
+	running   map[taken]int64
+	slotRules []plugin.SlotRule
+	fail      error
 }
 
 type slot struct {
@@ -26,7 +28,7 @@ type slot struct {
 
 // NewCounters returns counters whose windows follow the clock.
 func NewCounters(clock *Clock) *Counters {
-	return &Counters{clock: clock, counts: map[slot]int64{}}
+	return &Counters{clock: clock, counts: map[slot]int64{}, running: map[taken]int64{}}
 }
 
 // Limiter returns the counters of a rule and remembers it.
@@ -98,6 +100,39 @@ func (l *limiter) Take(_ func() context.Context, identifier string, n int64, d *
 		d.Remaining[i] -= n
 	}
 	return nil
+}
+
+// Reserve implements plugin.Limiter.
+func (l *limiter) Reserve(ctx func() context.Context, identifier string, n int64, d *plugin.Decision) (plugin.Reservation, error) {
+	if err := l.Take(ctx, identifier, n, d); err != nil || !d.Allowed || !d.Counted {
+		return nil, err
+	}
+	r := &reservation{c: l.c, n: n}
+	for _, w := range l.rule.Windows {
+		r.slots = append(r.slots, l.slot(identifier, w))
+	}
+	return r, nil
+}
+
+// reservation is settled in the slots that it was charged to.
+type reservation struct {
+	c       *Counters
+	slots   []slot
+	n       int64
+	settled bool
+}
+
+// Settle implements plugin.Reservation.
+func (r *reservation) Settle(used int64) {
+	r.c.mu.Lock()
+	defer r.c.mu.Unlock()
+	if r.settled {
+		return
+	}
+	r.settled = true
+	for _, s := range r.slots {
+		r.c.counts[s] += used - r.n
+	}
 }
 
 func (l *limiter) slot(identifier string, w plugin.Window) slot {

@@ -61,6 +61,9 @@ func (h *Host) NodeID() string { return "node-1" }
 // Limiter implements plugin.Host.
 func (h *Host) Limiter(r plugin.Rule) (plugin.Limiter, error) { return h.Counters.Limiter(r), nil }
 
+// Slots implements plugin.Host.
+func (h *Host) Slots(r plugin.SlotRule) (plugin.Slots, error) { return h.Counters.Slots(r), nil }
+
 // Metrics implements plugin.Host.
 func (h *Host) Metrics() plugin.Metrics { return h.Seen }
 

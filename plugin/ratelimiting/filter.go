@@ -85,7 +85,7 @@ func (f *filter) tell(x *plugin.Exchange, d *plugin.Decision) {
 		x.Early.Set(w.remainHeader, counting.Number(x, left))
 	}
 	w := &f.windows[least]
-	reset := x.Decimal(w.reset(d.Now))
+	reset := x.Decimal(w.Reset(d.Now))
 	x.Early.Set("RateLimit-Limit", w.Text)
 	x.Early.Set("RateLimit-Remaining", counting.Number(x, leastLeft))
 	x.Early.Set("RateLimit-Reset", reset)

@@ -25,7 +25,7 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	by, err := identify(c)
+	by, err := counting.By(c.GetLimitBy(), c.GetHeaderName(), c.GetPath())
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package lease
 
 import (
 	"math"
-	"strconv"
 	"sync"
 	"sync/atomic"
 )
@@ -76,7 +75,7 @@ func NewBucket(n *Node, r *Rule, key string) *Bucket {
 // born makes the bucket a holder that the authority has not heard of. A holder that forgot
 // what it was granted must not speak for the one who knew.
 func (b *Bucket) born() {
-	b.holder = b.node.incarnation + "." + strconv.FormatInt(b.node.births.Add(1), 36)
+	b.holder = b.node.born()
 }
 
 // Take decides n requests at once or not at all. ask is true for one caller each time that

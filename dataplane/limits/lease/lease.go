@@ -12,6 +12,7 @@
 package lease
 
 import (
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -81,6 +82,9 @@ func NewNode(incarnation string) *Node {
 	n.roundTrip.Store(int64(time.Millisecond))
 	return n
 }
+
+// born names a holder that the authority has not heard of.
+func (n *Node) born() string { return n.incarnation + "." + strconv.FormatInt(n.births.Add(1), 36) }
 
 // SetRoundTrip says how long an answer takes, in nanoseconds.
 func (n *Node) SetRoundTrip(d int64) { n.roundTrip.Store(max(d, int64(50*time.Microsecond))) }

@@ -80,20 +80,25 @@ func (b *Bucket) setShare(now int64, i int) {
 		w.share = int64(float64(base) * b.weight)
 		return
 	}
-	f := b.node.fleet.Load()
+	w.share = b.node.fleet.Load().part(base, b.key, w.start)
+}
+
+// part is this gate's part of base; those of all members sum to it.
+func (f *Fleet) part(base int64, key string, start int64) int64 {
 	n := int64(max(1, len(f.Members)))
-	w.share = base / n
-	if b.rank(f, w.start) < base%n {
-		w.share++
+	part := base / n
+	if f.rank(key, start) < base%n {
+		part++
 	}
+	return part
 }
 
 // rank orders the members differently for every key and window, so that the odd tokens of
 // small limits do not always go to the same gates.
-func (b *Bucket) rank(f *Fleet, start int64) (rank int64) {
-	own := hash(f.Self+b.key, start)
+func (f *Fleet) rank(key string, start int64) (rank int64) {
+	own := hash(f.Self+key, start)
 	for _, m := range f.Members {
-		if m != f.Self && hash(m+b.key, start) > own {
+		if m != f.Self && hash(m+key, start) > own {
 			rank++
 		}
 	}

@@ -69,6 +69,19 @@ func (l *Ledger) broken(key string) {
 	l.o.Log.Warn("what is stored of a limit cannot be counted with", "store", l.o.Name, "key", prefix+"{...}:"+key)
 }
 
+// look is what comes before a question: the clock is read once, and a Redis that is away is tried.
+// It returns the time.
+func (l *Ledger) look() int64 {
+	if !l.node.Clock.Synced() {
+		l.sync()
+	}
+	now := l.o.Now()
+	if l.node.Down() {
+		l.probe(now)
+	}
+	return now
+}
+
 // sync reads the clock of Redis before the first question. Requests that come meanwhile wait
 // for the same answer. Without one, this machine's clock serves.
 func (l *Ledger) sync() {

@@ -55,7 +55,8 @@ type Ledger struct {
 	o       Options
 	channel string
 	node    *lease.Node
-	queue   queue
+	leases  courier[item]
+	slots   courier[slotItem]
 	health  health
 	syncMu  sync.Mutex // held while the clock is read for the first time
 
@@ -103,7 +104,10 @@ func New(o Options) *Ledger {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	return &Ledger{o: o, channel: channelOf(o.Client), node: lease.NewNode(o.Incarnation), tables: map[string][]*table{}}
+	l := &Ledger{o: o, channel: channelOf(o.Client), node: lease.NewNode(o.Incarnation), tables: map[string][]*table{}}
+	l.leases = courier[item]{ledger: l, call: l.askLeases}
+	l.slots = courier[slotItem]{ledger: l, call: l.askSlots}
+	return l
 }
 
 // Run hears recalls, tells other gates of this one, tries a Redis that is away and forgets
@@ -170,7 +174,8 @@ func (l *Ledger) close() error {
 	if !l.node.Down() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*l.o.Patience)
 		defer cancel()
-		l.queue.waitEmpty(ctx)
+		l.leases.queue.waitEmpty(ctx)
+		l.slots.queue.waitEmpty(ctx)
 		err = l.leaveFleet(ctx)
 	}
 	if closed := l.o.Client.Close(); closed != nil && !errors.Is(closed, redis.ErrClosed) {

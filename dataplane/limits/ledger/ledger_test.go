@@ -365,7 +365,7 @@ func TestReservationsAreSettled(t *testing.T) {
 	url := services.Redis(t)
 	one, two := open(t, url, nil), open(t, url, nil)
 	a, b := one.Limiter("r", rule(plugin.Year, 100)), two.Limiter("r", rule(plugin.Year, 100))
-	reserve := func(l *Limiter, n int64) *Reservation {
+	reserve := func(l *Limiter, n int64) plugin.Reservation {
 		var d plugin.Decision
 		r, err := l.Reserve(context.Background, "k", n, &d)
 		if err != nil || (r != nil) != d.Allowed {
@@ -387,7 +387,7 @@ func TestReservationsAreSettled(t *testing.T) {
 		return n[plugin.Year]
 	}
 	eventually(t, "what was not used is given back", func() bool { return used() == 10 })
-	var second *Reservation
+	var second plugin.Reservation
 	eventually(t, "the other gate has 60", func() bool { second = reserve(b, 60); return second != nil })
 	second.Settle(95)
 	eventually(t, "what was used above the estimate is charged", func() bool { return used() == 105 })

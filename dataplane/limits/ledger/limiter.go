@@ -78,14 +78,15 @@ type Reservation struct {
 	from *entry
 }
 
-// Reserve is Take of an estimate. The reservation is nil when d says that it was refused;
-// otherwise the caller settles it once the use is known or the request has ended.
-func (l *Limiter) Reserve(ctx func() context.Context, identifier string, n int64, d *plugin.Decision) (*Reservation, error) {
+var _ plugin.Reservation = (*Reservation)(nil)
+
+// Reserve implements plugin.Limiter.
+func (l *Limiter) Reserve(ctx func() context.Context, identifier string, n int64, d *plugin.Decision) (plugin.Reservation, error) {
 	if n < 1 {
 		return nil, fmt.Errorf("reserve %d of rule %s: not a use", n, l.table.name)
 	}
 	e := l.table.get(shorten(identifier))
-	d.Counted = true
+	d.Counted, d.Mode = true, shared
 	r, err := l.join(ctx, e, n, d, true)
 	if r == nil || err != nil {
 		return nil, err
@@ -93,8 +94,7 @@ func (l *Limiter) Reserve(ctx func() context.Context, identifier string, n int64
 	return &Reservation{r, e}, nil
 }
 
-// Settle says what was used, in the windows that were charged; it counts only once. More than
-// was reserved is charged too, if need be above the limit.
+// Settle implements plugin.Reservation.
 func (r *Reservation) Settle(used int64) {
 	var out lease.Out
 	r.from.Settle(r.from.ledger.o.Now(), r.of, max(0, used), &out)
@@ -122,13 +122,7 @@ var waiters = sync.Pool{New: func() any { return &lease.Waiter{Ready: make(chan 
 
 // join waits for the bucket to decide. It keeps what was admitted if that is a reservation.
 func (l *Limiter) join(ctx func() context.Context, e *entry, n int64, d *plugin.Decision, reserve bool) (r *lease.Reservation, err error) {
-	if !l.ledger.node.Clock.Synced() {
-		l.ledger.sync()
-	}
-	now := l.ledger.o.Now()
-	if l.ledger.node.Down() {
-		l.ledger.probe(now)
-	}
+	now := l.ledger.look()
 	w := waiters.Get().(*lease.Waiter)
 	*w = lease.Waiter{Ready: w.Ready, N: n}
 	var out lease.Out

@@ -21,48 +21,58 @@ const (
 	stall = 5 * time.Millisecond
 )
 
-// item is a question and who asks it.
-type item struct {
-	from *entry
-	ask  *lease.Ask
+// letter is what waits for a call.
+type letter interface {
+	// key is that of package lease; questions of one call have the same tag on a cluster.
+	key() string
+	// fail says that no answer came.
+	fail(now int64)
+}
+
+// courier makes calls of one script for many questions, which go out together.
+type courier[Q letter] struct {
+	ledger *Ledger
+	queue  queue[Q]
+	// call makes one call and says what time it is there; deliver hands the answers out.
+	call func(ctx context.Context, qs []Q) (theirs int64, deliver func(sent, received int64), err error)
 }
 
 // queue holds what waits for a call. Every bucket has at most one question under way, so it
 // is bounded by the number of buckets. What comes while calls run goes out in the next one
 // together; nothing waits for others to come.
-type queue struct {
+type queue[Q letter] struct {
 	mu      sync.Mutex // guards what follows
-	items   []item
+	items   []Q
 	working int
 }
 
-func (l *Ledger) enqueue(it item) {
-	q := &l.queue
+func (c *courier[Q]) enqueue(one Q) {
+	q := &c.queue
 	q.mu.Lock()
-	q.items = append(q.items, it)
+	q.items = append(q.items, one)
 	start := q.working < workers
 	if start {
 		q.working++
 	}
 	q.mu.Unlock()
 	if start {
-		go l.work()
+		go c.work()
 	}
 }
 
 // work makes calls until nothing waits.
-func (l *Ledger) work() {
+func (c *courier[Q]) work() {
 	for {
-		items := l.queue.next(l.o.Cluster)
+		items := c.queue.next(c.ledger.o.Cluster)
 		if items == nil {
 			return
 		}
-		l.exchange(items)
+		c.exchange(items)
 	}
 }
 
 // next takes what goes into one call, or ends the worker that asks when there is nothing.
-func (q *queue) next(oneTag bool) []item {
+func (q *queue[Q]) next(oneTag bool) []Q {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.items) == 0 {
@@ -72,18 +82,18 @@ func (q *queue) next(oneTag bool) []item {
 	}
 	if !oneTag {
 		n := min(batch, len(q.items))
-		items := append([]item(nil), q.items[:n]...)
+		items := append([]Q(nil), q.items[:n]...)
 		q.items = q.items[n:]
 		return items
 	}
-	tag := tagOf(q.items[0].ask.Key)
-	var items []item
+	tag := tagOf(q.items[0].key())
+	var items []Q
 	rest := q.items[:0]
-	for _, it := range q.items {
-		if len(items) < batch && tagOf(it.ask.Key) == tag {
-			items = append(items, it)
+	for _, one := range q.items {
+		if len(items) < batch && tagOf(one.key()) == tag {
+			items = append(items, one)
 		} else {
-			rest = append(rest, it)
+			rest = append(rest, one)
 		}
 	}
 	q.items = rest
@@ -91,7 +101,7 @@ func (q *queue) next(oneTag bool) []item {
 }
 
 // waitEmpty waits until what was queued was sent and answered.
-func (q *queue) waitEmpty(ctx context.Context) {
+func (q *queue[Q]) waitEmpty(ctx context.Context) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -109,10 +119,9 @@ func (q *queue) waitEmpty(ctx context.Context) {
 	}
 }
 
-// trip is one call. Whoever sets decided first tells the buckets.
-type trip struct {
-	items   []item
-	answers []lease.Answer
+// trip is one call. Whoever sets decided first tells who asked.
+type trip[Q letter] struct {
+	items   []Q
 	sent    int64
 	decided atomic.Bool
 	done    chan struct{}
@@ -121,18 +130,19 @@ type trip struct {
 // exchange makes one call and waits for its answer for as long as requests may. An answer
 // that comes later says only that Redis is there: what it granted is claimed back by the next
 // question, as claims are absolute.
-func (l *Ledger) exchange(items []item) {
+func (c *courier[Q]) exchange(items []Q) {
+	l := c.ledger
 	if l.node.Down() {
-		l.fail(items)
+		c.fail(items)
 		return
 	}
-	t := &trip{items: items, answers: make([]lease.Answer, len(items)), sent: l.o.Now(), done: make(chan struct{})}
+	t := &trip[Q]{items: items, sent: l.o.Now(), done: make(chan struct{})}
 	l.stats.calls.Add(1)
 	l.stats.asks.Add(uint64(len(items)))
 	patience := l.patience()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
-	go l.carry(t)
+	go c.carry(t)
 	for extended := false; ; extended = true {
 		select {
 		case <-t.done:
@@ -146,49 +156,71 @@ func (l *Ledger) exchange(items []item) {
 		}
 		if t.decided.CompareAndSwap(false, true) {
 			l.silent(errPatience)
-			l.fail(items)
+			c.fail(items)
 		}
 		return
 	}
 }
 
-func (l *Ledger) carry(t *trip) {
+func (c *courier[Q]) carry(t *trip[Q]) {
 	defer close(t.done)
+	l := c.ledger
 	ctx, cancel := context.WithTimeout(context.Background(), l.o.Timeout)
 	defer cancel()
-	asks := make([]*lease.Ask, len(t.items))
-	for i := range t.items {
-		asks[i] = t.items[i].ask
-	}
-	err := call(ctx, l.o.Client, acquire, l.channel, asks, t.answers)
+	theirs, deliver, err := c.call(ctx, t.items)
 	received := l.o.Now()
 	if !t.decided.CompareAndSwap(false, true) {
 		if err == nil && time.Duration(received-t.sent) < 5*l.patience() {
-			l.answered(t.sent, received, t.answers[0].Now)
+			l.answered(t.sent, received, theirs)
 		}
 		return
 	}
 	if err != nil {
 		l.silent(err)
-		l.fail(t.items)
+		c.fail(t.items)
 		return
 	}
-	l.answered(t.sent, received, t.answers[0].Now)
-	for i, it := range t.items {
-		if t.answers[i].Status == lease.Broken {
-			l.broken(it.ask.Key)
-		}
-		var out lease.Out
-		it.from.Reply(received, t.sent, &t.answers[i], &out)
-		it.from.do(&out)
+	l.answered(t.sent, received, theirs)
+	deliver(t.sent, received)
+}
+
+func (c *courier[Q]) fail(items []Q) {
+	now := c.ledger.o.Now()
+	for _, one := range items {
+		one.fail(now)
 	}
 }
 
-func (l *Ledger) fail(items []item) {
-	now := l.o.Now()
-	for _, it := range items {
-		var out lease.Out
-		it.from.Fail(now, it.ask, &out)
-		it.from.do(&out)
+// item is a question about leases and who asks it.
+type item struct {
+	from *entry
+	ask  *lease.Ask
+}
+
+func (it item) key() string { return it.ask.Key }
+
+func (it item) fail(now int64) {
+	var out lease.Out
+	it.from.Fail(now, it.ask, &out)
+	it.from.do(&out)
+}
+
+func (l *Ledger) askLeases(ctx context.Context, items []item) (theirs int64, deliver func(sent, received int64), err error) {
+	asks, answers := make([]*lease.Ask, len(items)), make([]lease.Answer, len(items))
+	for i := range items {
+		asks[i] = items[i].ask
 	}
+	if err := call(ctx, l.o.Client, acquire, l.channel, asks, answers); err != nil {
+		return 0, nil, err
+	}
+	return answers[0].Now, func(sent, received int64) {
+		for i, it := range items {
+			if answers[i].Status == lease.Broken {
+				l.broken(it.ask.Key)
+			}
+			var out lease.Out
+			it.from.Reply(received, sent, &answers[i], &out)
+			it.from.do(&out)
+		}
+	}, nil
 }

@@ -177,7 +177,7 @@ func (e *entry) do(out *lease.Out) {
 		w.Ready <- struct{}{}
 	}
 	if out.Ask != nil {
-		e.ledger.enqueue(item{e, out.Ask})
+		e.ledger.leases.enqueue(item{e, out.Ask})
 	}
 	if out.Wake > 0 {
 		e.wakeAt(out.Wake)

@@ -22,7 +22,7 @@ var reset = redis.NewScript(resetText)
 // Usage is what is charged of the window of now of each period: what gates admitted and what
 // they hold. Periods of which nothing was asked are 0.
 func (l *Ledger) Usage(ctx context.Context, rule, identifier string) (used [lease.MaxWindows]int64, err error) {
-	keys, err := l.slots(ctx, rule, identifier)
+	keys, err := l.windows(ctx, rule, identifier)
 	if err != nil {
 		return used, err
 	}
@@ -39,7 +39,7 @@ func (l *Ledger) Usage(ctx context.Context, rule, identifier string) (used [leas
 // Reset sets the windows of now of an identifier back. Gates that refuse without asking hear
 // of it within half a minute. It reports how many windows there were.
 func (l *Ledger) Reset(ctx context.Context, rule, identifier string) (int, error) {
-	keys, err := l.slots(ctx, rule, identifier)
+	keys, err := l.windows(ctx, rule, identifier)
 	if err != nil {
 		return 0, err
 	}
@@ -50,13 +50,13 @@ func (l *Ledger) Reset(ctx context.Context, rule, identifier string) (int, error
 	return n, nil
 }
 
-// slots names the windows of now, by the clock of Redis.
-func (l *Ledger) slots(ctx context.Context, rule, identifier string) ([]string, error) {
+// windows names those of now, by the clock of Redis.
+func (l *Ledger) windows(ctx context.Context, rule, identifier string) ([]string, error) {
 	now, err := l.o.Client.Time(ctx).Result()
 	if err != nil {
 		return nil, fmt.Errorf("read the time of %s: %w", l.o.Name, err)
 	}
-	key := ruleName.Replace(rule) + "|" + shorten(identifier)
+	key := keyOf(rule, shorten(identifier))
 	var keys []string
 	for p := plugin.Second; p <= plugin.Year; p++ {
 		start, _ := lease.Bounds(p, time.UnixMicro(now.UnixMicro()))

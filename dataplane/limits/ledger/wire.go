@@ -48,15 +48,22 @@ func tagOf(key string) int {
 
 // slotName is the name in Redis of one window of a key.
 func slotName(key string, p plugin.Period, start int64) string {
+	b := append(tagged(key), ':')
+	b = append(b, periods[p]...)
+	b = append(b, ':')
+	return string(strconv.AppendInt(b, start/1e6, 10))
+}
+
+// slotsName is the name in Redis of the slots of a key.
+func slotsName(key string) string { return string(append(tagged(key), ":slots"...)) }
+
+// tagged is what names in Redis that belong to a key begin with.
+func tagged(key string) []byte {
 	b := make([]byte, 0, len(prefix)+len(key)+32)
 	b = append(b, prefix+"{rl"...)
 	b = strconv.AppendInt(b, int64(tagOf(key)), 10)
 	b = append(b, "}:"...)
-	b = append(b, key...)
-	b = append(b, ':')
-	b = append(b, periods[p]...)
-	b = append(b, ':')
-	return string(strconv.AppendInt(b, start/1e6, 10))
+	return append(b, key...)
 }
 
 // readSlot is the reverse of slotName; ok is false for what it did not make.
