@@ -79,6 +79,21 @@ func (h *Header) Set(name, value string) {
 // Del removes every line of that name and reports whether there was one.
 func (h *Header) Del(name string) bool { return h.delFrom(0, name) }
 
+// Drop removes the lines whose name unwanted takes.
+func (h *Header) Drop(unwanted func(name string) bool) {
+	kept := 0
+	for i := range h.fields {
+		if unwanted(h.fields[i].Name) {
+			continue
+		}
+		if kept < i {
+			h.fields[kept] = h.fields[i]
+		}
+		kept++
+	}
+	h.fields = h.fields[:kept]
+}
+
 func (h *Header) delFrom(from int, name string) bool {
 	for from < len(h.fields) && !h.fields[from].is(name) {
 		from++ // mostly there is none: nothing is moved

@@ -37,6 +37,9 @@ func (e *exchange) hostFor(p *upstream.Peer) string {
 	case p.Port == 443 && e.endpoint.Upstream.Secure() || p.Port == 80 && !e.endpoint.Upstream.Secure():
 		return p.Host
 	}
+	if p.Authority != "" {
+		return p.Authority
+	}
 	from := len(e.scratch)
 	e.scratch = append(append(e.scratch, p.Host...), ':')
 	e.scratch = strconv.AppendInt(e.scratch, int64(p.Port), 10)
