@@ -98,8 +98,15 @@ type Upstream struct {
 	Authority string
 	Path      string // as it will be escaped and sent
 	Query     string
-	Target    string // ip:port of the last try; "" before
 	Tries     []Try
+}
+
+// Target is ip:port of the last try; "" before.
+func (u *Upstream) Target() string {
+	if len(u.Tries) == 0 {
+		return ""
+	}
+	return u.Tries[len(u.Tries)-1].Addr.String()
 }
 
 // Try is one attempt to reach an upstream.

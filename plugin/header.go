@@ -1,11 +1,26 @@
 package plugin
 
-import "iter"
+import (
+	"iter"
+	"unsafe"
+)
 
 // Field is one header line. Name keeps the case in which it came.
 type Field struct {
 	Name  string
 	Value string
+	wire  bool // both are, or were, parts of one line that a parser has checked
+}
+
+// Wire returns the line as it came, "Name: value" without its end, when it is still that: a name
+// and a value of a message that a parser has checked, with a colon and a space between them.
+func (f *Field) Wire() (line string, ok bool) {
+	name, value := unsafe.StringData(f.Name), unsafe.StringData(f.Value)
+	// Whoever has put another string in the place of one has torn them apart.
+	if !f.wire || uintptr(unsafe.Pointer(name))+uintptr(len(f.Name)+2) != uintptr(unsafe.Pointer(value)) {
+		return "", false
+	}
+	return unsafe.String(name, len(f.Name)+2+len(f.Value)), true
 }
 
 // is compares lengths first, in place: most names differ in that.
@@ -23,7 +38,13 @@ func (h *Header) Reset() { h.fields = h.fields[:0] }
 
 // Append puts a line at the end, with no regard to lines of the same name.
 func (h *Header) Append(name, value string) {
-	h.fields = append(h.fields, Field{name, value})
+	h.fields = append(h.fields, Field{Name: name, Value: value})
+}
+
+// AppendWire is Append for a parser that has checked the line: name is a token, value has no
+// control bytes, and they are parts of one buffer with ": " between them.
+func (h *Header) AppendWire(name, value string) {
+	h.fields = append(h.fields, Field{name, value, true})
 }
 
 // Get returns the first value of name, or "".
@@ -68,7 +89,7 @@ func (h *Header) Values(name string) iter.Seq[string] {
 func (h *Header) Set(name, value string) {
 	for i := range h.fields {
 		if h.fields[i].is(name) {
-			h.fields[i] = Field{name, value}
+			h.fields[i] = Field{Name: name, Value: value}
 			h.delFrom(i+1, name)
 			return
 		}
@@ -78,6 +99,21 @@ func (h *Header) Set(name, value string) {
 
 // Del removes every line of that name and reports whether there was one.
 func (h *Header) Del(name string) bool { return h.delFrom(0, name) }
+
+// Drop removes the lines whose name unwanted takes.
+func (h *Header) Drop(unwanted func(name string) bool) {
+	kept := 0
+	for i := range h.fields {
+		if unwanted(h.fields[i].Name) {
+			continue
+		}
+		if kept < i {
+			h.fields[kept] = h.fields[i]
+		}
+		kept++
+	}
+	h.fields = h.fields[:kept]
+}
 
 func (h *Header) delFrom(from int, name string) bool {
 	for from < len(h.fields) && !h.fields[from].is(name) {

@@ -126,6 +126,29 @@ func (e *exchange) blockedWay(s *block.Set) plugin.Verdict {
 	return e.refusedBy(b, http.StatusServiceUnavailable, "This is switched off for now")
 }
 
+// refuseClient and refuseWay answer what the first and the second look refuse. They are not inlined:
+// every goroutine of a connection keeps the stack that serve once needed.
+
+//go:noinline
+func (e *exchange) refuseClient(s *block.Set) bool {
+	v := e.blockedClient(s)
+	if v.Done() {
+		e.collect(e.view.Global())
+		e.verdict(v)
+	}
+	return v.Done()
+}
+
+//go:noinline
+func (e *exchange) refuseWay(s *block.Set) bool {
+	v := e.blockedWay(s)
+	if v.Done() {
+		e.collect(e.endpoint.Chain)
+		e.verdict(v)
+	}
+	return v.Done()
+}
+
 func (e *exchange) refusedBy(b *block.Entry, status int, message string) plugin.Verdict {
 	if b == nil {
 		return plugin.Next

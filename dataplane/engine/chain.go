@@ -20,6 +20,7 @@ func (e *exchange) request(c *graph.Chain) plugin.Verdict {
 		}
 		e.picked = append(e.picked, in)
 		if in.Request != nil && !answer.Done() {
+			e.waited = true
 			if answer = in.Request.OnRequest(&e.x); answer.Done() {
 				e.x.Decided = plugin.Decided{Plugin: in.Plugin.Name, ID: in.ID}
 			} else if s := e.eng.blocks.Load(); s != nil {

@@ -43,13 +43,15 @@ type exchange struct {
 
 	claim      netip.AddrPort // whose connection it is, by a trusted peer's PROXY header
 	sourcePort uint16         // of the client
-	trusted    bool           // the peer is
-	prefix     string         // of the path that was stripped
-	cookie     string         // that the client is given, to come back to the same target
-	proxied    bool           // a try was made, or the answer is one of an earlier try
-	reason     string         // phrase of the answer's status
-	connection string         // what the answer's Connection says, when that is special
-	bodyless   bool           // the answer has no body on the wire
+	host       string         // of the request's authority, with port; port is 0 where there is none
+	port       uint16
+	trusted    bool   // the peer is
+	prefix     string // of the path that was stripped
+	cookie     string // that the client is given, to come back to the same target
+	proxied    bool   // a try was made, or the answer is one of an earlier try
+	reason     string // phrase of the answer's status
+	connection string // what the answer's Connection says, when that is special
+	bodyless   bool   // the answer has no body on the wire
 
 	id      [16]byte
 	idText  [32]byte
@@ -175,12 +177,8 @@ func (e *exchange) run() {
 }
 
 func (e *exchange) serve() {
-	if s := e.eng.blocks.Load(); s != nil {
-		if v := e.blockedClient(s); v.Done() {
-			e.collect(e.view.Global())
-			e.verdict(v)
-			return
-		}
+	if s := e.eng.blocks.Load(); s != nil && e.refuseClient(s) {
+		return
 	}
 	limit := e.eng.opt.MaxBodyBytes
 	if limit > 0 && e.head.Length > limit {
@@ -198,12 +196,8 @@ func (e *exchange) serve() {
 		e.x.Reason = "wrong-protocol"
 		return
 	}
-	if s := e.eng.blocks.Load(); s != nil {
-		if v := e.blockedWay(s); v.Done() {
-			e.collect(e.endpoint.Chain)
-			e.verdict(v)
-			return
-		}
+	if s := e.eng.blocks.Load(); s != nil && e.refuseWay(s) {
+		return
 	}
 	if v := e.request(e.endpoint.Chain); v.Done() {
 		e.verdict(v)
@@ -235,7 +229,9 @@ func (e *exchange) refuseHead(status int) {
 
 // end runs the log phase. Afterwards nothing of the exchange may be used.
 func (e *exchange) end() {
-	e.x.Times.End = e.look()
+	if len(e.picked) > 0 || e.x.Reason != "" { // somebody may ask when
+		e.x.Times.End = e.look()
+	}
 	e.view.served.note(&e.x.Response, e.endpoint != nil)
 	e.x.Request.Size += e.body.seen // not before: a pump counts it
 	for _, in := range e.picked {
@@ -280,7 +276,7 @@ func (e *exchange) describe() {
 // route finds the endpoint and where the request goes by default.
 func (e *exchange) route() bool {
 	x, q := &e.x, &e.query
-	host, port := splitHost(x.Request.Host)
+	host, port := e.host, e.port
 	if port == 0 {
 		port = x.Local.Port()
 	}

@@ -131,7 +131,7 @@ func TestFiltersChangeRequestAndAnswer(t *testing.T) {
 		}),
 		responseFunc(func(x *plugin.Exchange) {
 			x.Response.Header.Del("Content-Type")
-			x.Response.Header.Set("X-Up", fmt.Sprint(x.Response.Source == plugin.FromUpstream, x.Upstream.Target == up.addr))
+			x.Response.Header.Set("X-Up", fmt.Sprint(x.Response.Source == plugin.FromUpstream, x.Upstream.Target() == up.addr))
 			x.Response.Status = 201
 			x.Response.Rewrite(func(b []byte) []byte { return []byte(strings.ToUpper(string(b)) + "!") })
 		}))))

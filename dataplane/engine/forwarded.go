@@ -22,7 +22,8 @@ func (e *exchange) locate() {
 	r := &x.Request
 	x.Client = x.Peer.Addr()
 	e.trusted = len(o.TrustedIPs) > 0 && o.trusts(x.Peer.Addr())
-	host, _ := splitHost(r.Host)
+	e.host, e.port = splitHost(r.Host)
+	host := e.host
 	if host == "" {
 		host = o.Identity.Host
 	}

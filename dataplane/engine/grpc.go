@@ -36,7 +36,6 @@ func (e *exchange) proxyH2() {
 		}
 		e.reply.h2, e.proxied = true, true
 		e.x.Upstream.Tries = append(e.x.Upstream.Tries, plugin.Try{Addr: peer.Addr, Start: now})
-		e.target(&peer)
 		trip := e.newTrip()
 		resp, err := trip.send(&peer)
 		now = e.look()

@@ -59,6 +59,7 @@ func (e *exchange) hold(limit int) error {
 			b.data = slices.Grow(b.data, max(8<<10, len(b.data)))
 			b.own = b.data
 		}
+		e.waited = true
 		n, err := e.readBody(b.data[len(b.data):min(cap(b.data), limit)])
 		b.data = b.data[:len(b.data)+n]
 		if errors.Is(err, io.EOF) {

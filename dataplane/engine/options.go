@@ -60,7 +60,7 @@ func (o Options) withDefaults() Options {
 		o.Logger = slog.Default()
 	}
 	if o.Now == nil {
-		o.Now = time.Now
+		o.Now = newClock().now
 	}
 	if o.Network == nil {
 		o.Network = upstream.NewNetwork(upstream.NetworkOptions{Now: o.Now})

@@ -45,9 +45,10 @@ func (c *conn) start(e *exchange, first []byte, last bool) error {
 	o = append(o, "\r\nDate: "...)
 	o = append(o, c.eng.date(e.now)...)
 	o = append(o, "\r\n"...)
-	for _, f := range r.Header.Fields() {
-		if !framedByGate(f.Name) {
-			o = h1.AppendField(o, f.Name, f.Value)
+	lines := r.Header.Fields()
+	for i := range lines {
+		if !framedByGate(lines[i].Name) {
+			o = h1.AppendLine(o, &lines[i])
 		}
 	}
 	switch {

@@ -22,7 +22,7 @@ func (e *exchange) proxy() {
 	}
 	e.pick.Key = e.hashKey()
 	for try := 0; ; try++ {
-		now := e.look()
+		now := e.after()
 		peer, err := e.endpoint.Upstream.Next(e.contextOf, e.eng.opt.Network, &e.pick, now)
 		if err != nil {
 			e.noPeer(err)
@@ -124,8 +124,10 @@ func (r *reply) stale(err error) bool {
 
 func (e *exchange) connectAndAsk(peer *upstream.Peer, fresh bool, start time.Time) result {
 	u := e.endpoint.Upstream
-	host := e.hostFor(peer)
-	name, _ := splitHost(host)
+	host, name := e.hostFor(peer), ""
+	if u.Secure() {
+		name, _ = splitHost(host)
+	}
 	e.reply.reused, e.reply.heard = false, false
 	c, err := u.Connect(e.contextOf, e.eng.opt.Network, peer, name, fresh, start)
 	if err != nil {
@@ -133,7 +135,6 @@ func (e *exchange) connectAndAsk(peer *upstream.Peer, fresh bool, start time.Tim
 	}
 	t := e.lastTry()
 	t.Duration, t.Keepalive = e.after().Sub(start), c.Reused
-	e.target(peer)
 	e.reply.begin(c)
 	e.reply.reused = c.Reused
 	if !e.watch.attach(c, e.subject()) || e.cutOff() {
@@ -150,13 +151,6 @@ func (e *exchange) connectAndAsk(peer *upstream.Peer, fresh bool, start time.Tim
 		return result{err, again}
 	}
 	return result{}
-}
-
-// target notes where the try went.
-func (e *exchange) target(peer *upstream.Peer) {
-	from := len(e.scratch)
-	e.scratch = peer.Addr.AppendTo(e.scratch)
-	e.x.Upstream.Target = e.since(from)
 }
 
 // ask sends the request and reads the head of the answer.

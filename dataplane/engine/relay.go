@@ -38,15 +38,7 @@ func (e *exchange) relay() {
 func (e *exchange) cleanHead() {
 	h := &e.x.Response.Header
 	e.reply.head.DropNamed(h)
-	lines := h.Fields()
-	for i := 0; i < len(lines); {
-		if !hiddenFromClient(lines[i].Name) {
-			i++
-			continue
-		}
-		h.Del(lines[i].Name)
-		lines = h.Fields()
-	}
+	h.Drop(hiddenFromClient)
 	if !e.head.Trailers { // who asks for no trailers is told of none
 		h.Del("Trailer")
 	}
@@ -79,13 +71,17 @@ func hiddenFromClient(name string) bool {
 // get one when they have none.
 func (e *exchange) addCharset(h *plugin.Header) {
 	v := h.Get("Content-Type")
-	switch strings.ToLower(v) {
-	case "text/html", "text/xml", "text/plain", "text/vnd.wap.wml", "application/javascript", "application/rss+xml":
-		from := len(e.scratch)
-		e.scratch = append(append(e.scratch, v...), "; charset=UTF-8"...)
-		h.Set("Content-Type", e.since(from))
+	for _, text := range charsetTypes {
+		if plugin.EqualName(v, text) {
+			from := len(e.scratch)
+			e.scratch = append(append(e.scratch, v...), "; charset=UTF-8"...)
+			h.Set("Content-Type", e.since(from))
+			return
+		}
 	}
 }
+
+var charsetTypes = [...]string{"text/html", "text/xml", "text/plain", "text/vnd.wap.wml", "application/javascript", "application/rss+xml"}
 
 // relayBody streams: what one read brings is written at once.
 func (e *exchange) relayBody() {

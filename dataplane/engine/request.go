@@ -37,6 +37,9 @@ func (e *exchange) hostFor(p *upstream.Peer) string {
 	case p.Port == 443 && e.endpoint.Upstream.Secure() || p.Port == 80 && !e.endpoint.Upstream.Secure():
 		return p.Host
 	}
+	if p.Authority != "" {
+		return p.Authority
+	}
 	from := len(e.scratch)
 	e.scratch = append(append(e.scratch, p.Host...), ':')
 	e.scratch = strconv.AppendInt(e.scratch, int64(p.Port), 10)
@@ -52,9 +55,10 @@ func (e *exchange) appendRequest(o []byte, host string) []byte {
 	o = append(o, " HTTP/1.1\r\nHost: "...)
 	o = h1.AppendValue(o, host)
 	o = append(o, "\r\n"...)
-	for _, f := range x.Request.Header.Fields() {
-		if !setByGate(f.Name) {
-			o = h1.AppendField(o, f.Name, f.Value)
+	lines := x.Request.Header.Fields()
+	for i := range lines {
+		if !setByGate(lines[i].Name) {
+			o = h1.AppendLine(o, &lines[i])
 		}
 	}
 	o = e.appendForwarded(o)

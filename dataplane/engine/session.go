@@ -191,7 +191,6 @@ func (s *session) connect(name string) (*upstream.Peer, *upstream.Conn, int) {
 			sni = name
 		}
 		e.x.Upstream.Tries = append(e.x.Upstream.Tries, plugin.Try{Addr: peer.Addr, Start: start})
-		e.target(&peer)
 		peer.Begin()
 		c, err := u.Connect(e.contextOf, s.eng.opt.Network, &peer, sni, true, start)
 		t := e.lastTry()

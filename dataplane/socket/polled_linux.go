@@ -1,3 +1,5 @@
+//go:build linux && !386 && !s390x
+
 package socket
 
 import (
@@ -99,7 +101,7 @@ func (c *polled) Read(b []byte) (int, error) {
 			return 0, fault(c, "read", err)
 		}
 		c.in.ready.Store(false)
-		n, err := call(syscall.SYS_READ, uintptr(c.fd), b)
+		n, err := call(recv, uintptr(c.fd), b, 0)
 		if err == syscall.EAGAIN {
 			continue
 		}
@@ -128,7 +130,7 @@ func (c *polled) Write(b []byte) (int, error) {
 			return done, fault(c, "write", err)
 		}
 		c.out.ready.Store(false)
-		n, err := call(syscall.SYS_WRITE, uintptr(c.fd), b[done:])
+		n, err := call(send, uintptr(c.fd), b[done:], syscall.MSG_NOSIGNAL)
 		if err == syscall.EAGAIN {
 			continue
 		}
@@ -171,13 +173,22 @@ func (c *polled) CloseWrite() error {
 
 func (c *polled) HungUp() bool { return c.hung.Load() || c.closed() }
 
+// Readable implements Conn. Where nothing has happened since a read emptied the socket, it is
+// not asked: what came since the poller's last look is not known, as it is not to nginx.
 func (c *polled) Readable() bool {
-	if c.hung.Load() || !c.enter() {
+	if c.hung.Load() || c.closed() {
+		return true
+	}
+	return c.in.ready.Load() && c.peek()
+}
+
+func (c *polled) peek() bool {
+	if !c.enter() {
 		return true
 	}
 	defer c.leave()
 	var b [1]byte
-	_, _, err := syscall.Recvfrom(c.fd, b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	_, err := call(recv, uintptr(c.fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 	return err != syscall.EAGAIN
 }
 

@@ -1,3 +1,5 @@
+//go:build linux && !386 && !s390x
+
 package socket
 
 import (
@@ -31,7 +33,7 @@ func (r *raw) init(c *net.TCPConn) {
 
 func (r *raw) readNow(fd uintptr) bool {
 	a := &r.read
-	n, err := call(syscall.SYS_READ, fd, a.b)
+	n, err := call(recv, fd, a.b, 0)
 	if err == syscall.EAGAIN {
 		return false
 	}
@@ -42,7 +44,7 @@ func (r *raw) readNow(fd uintptr) bool {
 func (r *raw) writeNow(fd uintptr) bool {
 	a := &r.write
 	for len(a.b) > 0 {
-		n, err := call(syscall.SYS_WRITE, fd, a.b)
+		n, err := call(send, fd, a.b, syscall.MSG_NOSIGNAL)
 		if err != 0 {
 			a.err = err
 			return err != syscall.EAGAIN
@@ -54,10 +56,17 @@ func (r *raw) writeNow(fd uintptr) bool {
 	return true
 }
 
+// The system calls of sockets: read and write would first ask the file what it is, which costs
+// 3 % of them.
+const (
+	recv = syscall.SYS_RECVFROM
+	send = syscall.SYS_SENDTO
+)
+
 // call makes one system call on a socket that is non-blocking: the scheduler need not know.
-func call(trap, fd uintptr, b []byte) (int, syscall.Errno) {
+func call(trap, fd uintptr, b []byte, flags uintptr) (int, syscall.Errno) {
 	for {
-		n, _, err := syscall.RawSyscall(trap, fd, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+		n, _, err := syscall.RawSyscall6(trap, fd, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), flags, 0, 0)
 		if err != syscall.EINTR {
 			return int(n), err
 		}

@@ -36,18 +36,19 @@ type addressKey struct {
 
 // address is one IP address of one target, with what was learnt of it.
 type address struct {
-	key    addressKey
-	target string // id
-	hash   uint64 // of key.addr
-	weight int
-	credit int // of the smooth weighted round-robin, under the balancer's lock
-	active atomic.Int64
-	ewma   atomic.Uint64 // float64 bits: seconds
-	health *health
+	key       addressKey
+	target    string // id
+	authority string // of key
+	hash      uint64 // of key.addr
+	weight    int
+	credit    int // of the smooth weighted round-robin, under the balancer's lock
+	active    atomic.Int64
+	ewma      atomic.Uint64 // float64 bits: seconds
+	health    *health
 }
 
 func newAddress(k addressKey, h *health) *address {
-	return &address{key: k, hash: mix(maphash.Comparable(hashSeed, k.addr)), health: h}
+	return &address{key: k, authority: authority(k.host, int(k.addr.Port())), hash: mix(maphash.Comparable(hashSeed, k.addr)), health: h}
 }
 
 // NewBalancer makes the balancer of an upstream entity. prev is the one of the graph before, or
@@ -87,7 +88,7 @@ func (b *Balancer) next(ctx func() context.Context, n *Network, p *Pick, now tim
 	if a == nil { // the last one went down just now
 		return Peer{}, ErrNoPeer
 	}
-	return Peer{Addr: a.key.addr, Host: a.key.host, Port: int(a.key.addr.Port()), target: a}, nil
+	return Peer{Addr: a.key.addr, Host: a.key.host, Port: int(a.key.addr.Port()), Authority: a.authority, target: a}, nil
 }
 
 // enough reports whether as much weight is up as the threshold asks for. It is called under

@@ -31,7 +31,7 @@ type Conn struct {
 func (u *Upstream) dial(ctx func() context.Context, n *Network, p *pool, now time.Time) (*Conn, error) {
 	c, cancel := context.WithTimeout(ctx(), u.Spec.ConnectTimeout)
 	defer cancel()
-	raw, err := n.dialer.DialContext(c, "tcp", p.key.addr.String())
+	raw, err := n.dial(c, "tcp", p.key.addr.String())
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", p.key.addr, err)
 	}
@@ -101,12 +101,11 @@ func deadlineSlack(timeout time.Duration) time.Duration {
 
 // Arm makes set's deadline come between timeout and its slack from now.
 func (d *Deadline) Arm(set func(time.Time) error, now time.Time, timeout time.Duration) error {
-	due := now.Add(timeout)
 	slack := deadlineSlack(timeout)
-	if slack > 0 && !d.armed.Before(due) && !d.armed.After(due.Add(slack)) {
+	if left := d.armed.Sub(now); slack > 0 && left >= timeout && left <= timeout+slack {
 		return nil
 	}
-	d.armed = due.Add(slack)
+	d.armed = now.Add(timeout + slack)
 	return set(d.armed)
 }
 

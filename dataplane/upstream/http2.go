@@ -66,7 +66,7 @@ func (n *Network) transport(u *Upstream, k poolKey) *transport {
 func (u *Upstream) dialH2(ctx context.Context, n *Network, k poolKey) (net.Conn, error) {
 	c, cancel := context.WithTimeout(ctx, u.Spec.ConnectTimeout)
 	defer cancel()
-	raw, err := n.dialer.DialContext(c, "tcp", k.addr.String())
+	raw, err := n.dial(c, "tcp", k.addr.String())
 	if err != nil {
 		return nil, &DialError{fmt.Errorf("connect to %s: %w", k.addr, err)}
 	}

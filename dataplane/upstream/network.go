@@ -12,9 +12,9 @@ import (
 // Network is what all upstreams of a gate share and what outlives graphs: idle connections and
 // the answers of DNS. It is safe for concurrent use.
 type Network struct {
-	names  *names
-	dialer net.Dialer
-	now    func() time.Time
+	names *names
+	dial  func(ctx context.Context, network, address string) (net.Conn, error)
+	now   func() time.Time
 
 	mu         sync.RWMutex
 	pools      map[poolKey]*pool
@@ -25,6 +25,7 @@ type Network struct {
 type NetworkOptions struct {
 	Resolver Resolver
 	Now      func() time.Time
+	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // NewNetwork makes a network. It starts nothing: Run does.
@@ -32,14 +33,17 @@ func NewNetwork(o NetworkOptions) *Network {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Dial == nil {
+		// nginx sets no keep-alive probes on upstream connections; idle ones are closed by
+		// Sweep long before a probe would be due.
+		o.Dial = (&net.Dialer{KeepAlive: -1}).DialContext
+	}
 	return &Network{
 		names:      newNames(o.Resolver),
 		now:        o.Now,
 		pools:      map[poolKey]*pool{},
 		transports: map[poolKey]*transport{},
-		// nginx sets no keep-alive probes on upstream connections; idle ones are closed by
-		// Sweep long before a probe would be due.
-		dialer: net.Dialer{KeepAlive: -1},
+		dial:       o.Dial,
 	}
 }
 

@@ -15,6 +15,8 @@ type Peer struct {
 	// preserves the client's.
 	Host string
 	Port int
+	// Authority is both, for lines that say it; "" where nobody has written it yet.
+	Authority string
 
 	target *address // nil without an upstream entity
 }
@@ -47,7 +49,7 @@ func (u *Upstream) Next(ctx func() context.Context, n *Network, p *Pick, now tim
 	}
 	s := u.Spec
 	if u.literal.IsValid() {
-		return Peer{Addr: netip.AddrPortFrom(u.literal, uint16(s.Port)), Host: s.Host, Port: s.Port}, nil
+		return Peer{Addr: netip.AddrPortFrom(u.literal, uint16(s.Port)), Host: s.Host, Port: s.Port, Authority: u.authority}, nil
 	}
 	places, err := n.names.lookup(ctx, s.Host, now)
 	if err != nil {

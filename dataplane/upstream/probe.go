@@ -22,7 +22,7 @@ func (b *Balancer) Probe(ctx context.Context, n *Network) error {
 	if !b.Probes() {
 		return nil
 	}
-	p := &prober{spec: &b.spec.Health.Active, dialer: &n.dialer}
+	p := &prober{spec: &b.spec.Health.Active, dial: n.dial}
 	due := probeSchedule{}
 	t := time.NewTicker(probeTick)
 	defer t.Stop()
@@ -73,8 +73,8 @@ func (s probeSchedule) pick(addrs []*address, spec *ActiveSpec, now time.Time) [
 }
 
 type prober struct {
-	spec   *ActiveSpec
-	dialer *net.Dialer
+	spec *ActiveSpec
+	dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // all probes at most Concurrency addresses at a time.
@@ -116,7 +116,7 @@ func (h *health) probed(status int, err error) {
 func (p *prober) one(ctx context.Context, a *address) (status int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, p.spec.Timeout)
 	defer cancel()
-	c, err := p.dialer.DialContext(ctx, "tcp", a.key.addr.String())
+	c, err := p.dial(ctx, "tcp", a.key.addr.String())
 	if err != nil {
 		return 0, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"sync/atomic"
 )
 
@@ -15,12 +16,13 @@ import (
 type Upstream struct {
 	Spec *Spec
 
-	literal  netip.Addr // Host, when it is an address
-	secure   bool
-	tls      *tlsIdentity
-	balancer *Balancer // nil without an upstream entity
-	turn     atomic.Uint32
-	pool     atomic.Pointer[pool] // the last one used: mostly the only one
+	literal   netip.Addr // Host, when it is an address
+	authority string     // of that host
+	secure    bool
+	tls       *tlsIdentity
+	balancer  *Balancer // nil without an upstream entity
+	turn      atomic.Uint32
+	pool      atomic.Pointer[pool] // the last one used: mostly the only one
 }
 
 // New makes the way to a service that shares its balancer, if it has one, with no other. prev
@@ -45,12 +47,15 @@ func Join(spec *Spec, b *Balancer) *Upstream {
 		spec.Balancer = b.spec
 	}
 	u.literal, _ = parseLiteral(spec.Host)
+	u.authority = authority(spec.Host, spec.Port)
 	u.secure = spec.Protocol == "https" || spec.Protocol == "grpcs" || spec.Protocol == "tls"
 	if u.secure {
 		u.tls = newTLSIdentity(spec)
 	}
 	return u
 }
+
+func authority(host string, port int) string { return host + ":" + strconv.Itoa(port) }
 
 // parseLiteral reads an address as a host field holds it, with or without brackets.
 func parseLiteral(host string) (netip.Addr, bool) {

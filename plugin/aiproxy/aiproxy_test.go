@@ -482,7 +482,7 @@ func FuzzStream(f *testing.F) {
 func fuzzed(k format, body string, n int) string {
 	s := &stream{
 		call: &call{model: &model{name: "m", options: &options{&Config_Options{}}}}, format: k, route: chat,
-		log: plugintest.NewHost().Logger(), known: true, keep: true, kind: "application/json",
+		x: plugintest.Request{}.Exchange(), log: plugintest.NewHost().Logger(), known: true, keep: true, kind: "application/json",
 	}
 	var out []byte
 	for len(body) > n {

@@ -1,6 +1,18 @@
 package h1
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/sekifuda/sekifuda/plugin"
+)
+
+// AppendLine appends the line of a field: as it came, where nobody has changed it.
+func AppendLine(dst []byte, f *plugin.Field) []byte {
+	if line, ok := f.Wire(); ok {
+		return append(append(dst, line...), "\r\n"...)
+	}
+	return AppendField(dst, f.Name, f.Value)
+}
 
 // AppendField appends one field line. A value from elsewhere than the wire may hold a control
 // byte, which would begin a line of its own: each is written as a space. A name that is no

@@ -1,6 +1,9 @@
 package h1
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 var (
 	tokenChar  [256]bool // RFC 9110 5.6.2
@@ -36,26 +39,32 @@ func ValidName(s string) bool {
 	return s != ""
 }
 
-// clean reports whether b has no control byte except HTAB. It looks at eight bytes at a time.
-func clean(b []byte) bool {
+// clean reports whether b has no control byte except HTAB.
+func clean(b []byte) bool { return control(b) == len(b) }
+
+// control returns the index of the first control byte of b except HTAB, or its length. It looks
+// at eight bytes at a time.
+func control(b []byte) int {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	for ; len(b) >= 8; b = b[8:] {
-		v := binary.LittleEndian.Uint64(b)
+	i := 0
+	for i+8 <= len(b) {
+		v := binary.LittleEndian.Uint64(b[i:])
 		below := (v - ones*0x20) &^ v & highs
 		del := v ^ ones*0x7f
 		del = (del - ones) &^ del & highs
-		if below|del != 0 && !cleanBytes(b[:8]) {
-			return false
+		// The lowest mark is right; those above it may come of its borrow.
+		marks := below | del
+		if marks == 0 {
+			i += 8
+			continue
 		}
-	}
-	return cleanBytes(b)
-}
-
-func cleanBytes(b []byte) bool {
-	for _, c := range b {
-		if c < 0x20 && c != '\t' || c == 0x7f {
-			return false
+		if i += bits.TrailingZeros64(marks) / 8; b[i] != '\t' {
+			return i
 		}
+		i++
 	}
-	return true
+	for i < len(b) && (b[i] >= 0x20 && b[i] != 0x7f || b[i] == '\t') {
+		i++
+	}
+	return i
 }

@@ -113,6 +113,42 @@ func TestAppendFieldCannotSplit(t *testing.T) {
 	}
 }
 
+// TestAppendLineFollowsEdits edits lines in place: what goes out is what they say now, and cannot
+// split.
+func TestAppendLineFollowsEdits(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		edit func(*plugin.Field)
+		want string
+	}{
+		{func(*plugin.Field) {}, "X-Name: a value\r\n"},
+		{func(f *plugin.Field) { f.Name = "Y" }, "Y: a value\r\n"},
+		{func(f *plugin.Field) { f.Name = f.Name[2:] }, "Name: a value\r\n"},
+		{func(f *plugin.Field) { f.Name = f.Name[:1] }, "X: a value\r\n"},
+		{func(f *plugin.Field) { f.Value = f.Value[2:] }, "X-Name: value\r\n"},
+		{func(f *plugin.Field) { f.Value = f.Value[:1] }, "X-Name: a\r\n"},
+		{func(f *plugin.Field) { f.Value = "b\r\nc: d" }, "X-Name: b  c: d\r\n"},
+		{func(f *plugin.Field) { f.Value = "" }, "X-Name: \r\n"},
+		{func(f *plugin.Field) { f.Name = "a b" }, ""},
+	} {
+		_, fields, err := parse(get + "X-Name: a value\r\nX-Odd:\t b \r\n\r\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		line := &fields.Fields()[1]
+		if _, ok := line.Wire(); !ok {
+			t.Fatal("a line as it came is not known as one")
+		}
+		c.edit(line)
+		if got := string(AppendLine(nil, line)); got != c.want {
+			t.Errorf("line = %q, want %q", got, c.want)
+		}
+		if got := string(AppendLine(nil, &fields.Fields()[2])); got != "X-Odd: b\r\n" {
+			t.Errorf("a line with other blanks goes out as %q", got)
+		}
+	}
+}
+
 func TestParseDoesNotAllocate(t *testing.T) {
 	b := []byte(get + "User-Agent: x\r\nAccept: */*\r\nConnection: keep-alive\r\n\r\n")
 	var h Head

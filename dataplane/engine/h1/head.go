@@ -1,8 +1,6 @@
 package h1
 
 import (
-	"bytes"
-
 	"github.com/sekifuda/sekifuda/plugin"
 )
 
@@ -61,17 +59,21 @@ func (h *Head) fields(b []byte, most int, into *plugin.Header) error {
 		if i == 0 || b[i] != ':' {
 			return ErrField
 		}
-		e := i + bytes.IndexByte(b[i:], '\n')
-		value := trim(b[i+1 : e-1])
-		if !clean(value) {
+		e := i + 1 + control(b[i+1:])
+		if b[e] != '\r' || b[e+1] != '\n' {
 			return ErrField
 		}
+		value := trim(b[i+1 : e])
 		name, val := view(b[:i]), view(value)
-		into.Append(name, val)
+		if e-len(value) == i+2 && b[i+1] == ' ' {
+			into.AppendWire(name, val)
+		} else {
+			into.Append(name, val)
+		}
 		if err := h.note(name, val); err != nil {
 			return err
 		}
-		b = b[e+1:]
+		b = b[e+2:]
 	}
 }
 
