@@ -80,7 +80,7 @@ func (d *DataPlane) limitUse(ctx context.Context, o *feedv1.LimitOrder) *feedv1.
 		}
 		rule := r.counted
 		if o.GetReset_() && o.GetIdentifier() != "" {
-			if err := d.limits.Reset(ctx, rule, o.GetIdentifier()); err != nil {
+			if err := d.limits.Reset(ctx, rule, o.GetIdentifier(), o.GetOrder()); err != nil {
 				a.Error = err.Error()
 			}
 		}

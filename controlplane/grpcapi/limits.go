@@ -2,6 +2,7 @@ package grpcapi
 
 import (
 	"context"
+	"crypto/rand"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -50,7 +51,7 @@ func (s *fleetServer) ResetLimits(ctx context.Context, req *controlv1.ResetLimit
 	if err != nil {
 		return nil, err
 	}
-	uses, errors := s.Nodes.Limits(ctx, &feedv1.LimitOrder{PluginId: req.GetPluginId(), Identifier: who, Reset_: true})
+	uses, errors := s.Nodes.Limits(ctx, &feedv1.LimitOrder{PluginId: req.GetPluginId(), Identifier: who, Reset_: true, Order: rand.Text()})
 	if len(errors) > 0 {
 		return nil, grpcstatus.Error(codes.Unavailable, strings.Join(errors, "; "))
 	}

@@ -121,15 +121,16 @@ func (l *Limits) identifiers(r plugin.Rule, most int) []string {
 	return l.table.identifiers(r.ID, most)
 }
 
-// Reset sets an identifier's windows of now back: nothing counts as used.
-func (l *Limits) Reset(ctx context.Context, r plugin.Rule, identifier string) error {
+// Reset sets an identifier's windows of now back: nothing counts as used. What gates share is set
+// back once for each order, however many gates are told.
+func (l *Limits) Reset(ctx context.Context, r plugin.Rule, identifier, order string) error {
 	identifier = shorten(identifier)
 	s := l.storeOf(r.Redis)
 	if s == nil {
 		l.table.reset(key{r.ID, identifier})
 		return nil
 	}
-	if _, err := s.Reset(ctx, r.ID, identifier); err != nil {
+	if _, err := s.Reset(ctx, r.ID, identifier, order); err != nil {
 		return fmt.Errorf("reset: %w", err)
 	}
 	return nil

@@ -481,6 +481,7 @@ func FuzzStream(f *testing.F) {
 
 func fuzzed(k format, body string, n int) string {
 	s := &stream{
+		x:    plugintest.Request{}.Exchange(),
 		call: &call{model: &model{name: "m", options: &options{&Config_Options{}}}}, format: k, route: chat,
 		x: plugintest.Request{}.Exchange(), log: plugintest.NewHost().Logger(), known: true, keep: true, kind: "application/json",
 	}

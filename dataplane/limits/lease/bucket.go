@@ -24,7 +24,8 @@ type Bucket struct {
 	mu      sync.Mutex // guards what follows
 	holder  string
 	seq     int64
-	pending *Ask // sent and not answered
+	pending *Ask  // sent and not answered
+	doubt   int64 // the answer to this question says nothing of windows: they were set back since
 	wins    []window
 	waiters []*Waiter
 	wanted  int64 // by waiters

@@ -28,7 +28,7 @@ const (
 	// that uses it, so that what is told to remain counts down as Kong's does.
 	DefaultExactUpTo = 200
 	// believe is the longest that a gate refuses without asking again, so that an operator
-	// who resets a counter is heard.
+	// who resets a counter is heard also when the word of it was lost.
 	believe = 30 * time.Second
 	// minGrace is the least time that a holder has to answer a recall.
 	minGrace = 50 * time.Millisecond

@@ -50,7 +50,7 @@ func (b *Bucket) learn(now int64, q *Ask, a *Answer) {
 	b.near = false
 	for i := range b.wins {
 		w := &b.wins[i]
-		if q.Claims[i].Start == w.start/1000 {
+		if q.Claims[i].Start == w.start/1000 && q.Seq > b.doubt {
 			v := &a.Views[i]
 			w.left.Store(v.Left)
 			w.others, w.near, w.known, w.shared = v.Others, v.Near, true, false

@@ -72,7 +72,7 @@ func (l *Ledger) leaveFleet(ctx context.Context) error {
 	return nil
 }
 
-// hear takes recalls until ctx ends. The library connects again when it must; what is missed
+// hear takes what is published until ctx ends. The library connects again when it must; what is missed
 // meanwhile costs at most what is held, which counts as lost after a grace.
 func (l *Ledger) hear(ctx context.Context) {
 	sub := l.o.Client.Subscribe(ctx, l.channel)
@@ -86,12 +86,18 @@ func (l *Ledger) hear(ctx context.Context) {
 			if !ok {
 				return
 			}
-			l.recall(m.Payload)
+			l.heard(m.Payload)
 		}
 	}
 }
 
-func (l *Ledger) recall(name string) {
+// heard takes a recall, or the word that a window was set back.
+func (l *Ledger) heard(message string) {
+	act := (*lease.Bucket).Recall
+	name, back := strings.CutPrefix(message, setBack)
+	if back {
+		act = (*lease.Bucket).Forgive
+	}
 	slot, ok := readSlot(name)
 	if !ok {
 		return
@@ -106,7 +112,7 @@ func (l *Ledger) recall(name string) {
 	for _, t := range tables {
 		if e := t.find(identifier); e != nil {
 			var out lease.Out
-			e.Recall(l.o.Now(), slot.Start, &out)
+			act(e.Bucket, l.o.Now(), slot.Start, &out)
 			e.do(&out)
 		}
 	}

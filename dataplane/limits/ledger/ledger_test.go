@@ -337,7 +337,7 @@ func TestCountsAreShownAndSetBack(t *testing.T) {
 	if used, err := two.Usage(ctx, "r", long); err != nil || used[plugin.Year] != 4 || used[plugin.Day] != 0 {
 		t.Errorf("Usage = %v, %v, want 4 of the year", used, err)
 	}
-	if n, err := two.Reset(ctx, "r", long); err != nil || n != 1 {
+	if n, err := two.Reset(ctx, "r", long, "order"); err != nil || n != 1 {
 		t.Fatalf("Reset = %d, %v, want one window", n, err)
 	}
 	if used, err := two.Usage(ctx, "r", long); err != nil || used[plugin.Year] != 0 {
@@ -354,9 +354,67 @@ func TestCountsAreShownAndSetBack(t *testing.T) {
 	if admitted != 5 {
 		t.Errorf("admitted %d after the count was set back, want 5", admitted)
 	}
-	if n, err := one.Reset(ctx, "r", "nobody"); err != nil || n != 0 {
+	if n, err := one.Reset(ctx, "r", "nobody", "order"); err != nil || n != 0 {
 		t.Errorf("Reset of nobody = %d, %v", n, err)
 	}
+}
+
+// TestAResetIsHeardAtOnce has gates refuse without asking, by clocks on which the time until they
+// would ask again does not come.
+func TestAResetIsHeardAtOnce(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	url := services.Redis(t)
+	start := time.Now()
+	slow := func(o *Options) { o.Now = func() int64 { return int64(time.Since(start)) / 1000 } }
+	var gates []*Ledger
+	var limiters []*Limiter
+	for range 3 {
+		gates = append(gates, open(t, url, slow))
+		limiters = append(limiters, gates[len(gates)-1].Limiter("r", rule(plugin.Year, 5)))
+	}
+	admitted := func() (n int) {
+		for range 10 {
+			for _, l := range limiters {
+				if take(t, l, "k", 1).Allowed {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	eventually(t, "gates hear one another", func() bool {
+		n, err := gates[0].o.Client.PubSubNumSub(ctx, gates[0].channel).Result()
+		return err == nil && n[gates[0].channel] >= 3
+	})
+	if n := admitted(); n != 5 {
+		t.Fatalf("admitted %d of 5", n)
+	}
+	asked := gates[1].Stats().Asks
+	admitted()
+	if n := gates[1].Stats().Asks; n != asked {
+		t.Fatalf("gates that know that nothing is left asked %d times", n-asked)
+	}
+	for _, g := range gates { // each node is told of the order
+		if _, err := g.Reset(ctx, "r", "k", "order 1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	total := 0
+	eventually(t, "all gates admit again", func() bool { total += admitted(); return total >= 5 })
+	for range 3 {
+		total += admitted()
+	}
+	if total != 5 {
+		t.Errorf("admitted %d after the count was set back, want 5", total)
+	}
+	if _, err := gates[0].Reset(ctx, "r", "k", "order 1"); err != nil || admitted() != 0 {
+		t.Errorf("the same order acts twice: %v", err)
+	}
+	if _, err := gates[0].Reset(ctx, "r", "k", "order 2"); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "another order is heard elsewhere", func() bool { return take(t, limiters[2], "k", 1).Allowed })
 }
 
 // TestReservationsAreSettled reserves at two gates more than is used, and less.

@@ -4,6 +4,7 @@ package ledger
 
 import (
 	"context"
+	cryptorand "crypto/rand"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -112,7 +113,7 @@ func TestScriptIsTheModel(t *testing.T) {
 		scripter := at{c, &now}
 		for range 400 {
 			if g.IntN(40) == 0 {
-				setBack(t, c, &model, now, fmt.Sprint("rule|k", g.IntN(3)))
+				setBackBoth(t, c, &model, now, fmt.Sprint("rule|k", g.IntN(3)))
 			}
 			now += g.Int64N([]int64{100, 1e5, 1e6, 2e7, 4e9}[min(4, g.IntN(12))])
 			qs := make([]*lease.Ask, 1+g.IntN(4))
@@ -139,13 +140,13 @@ func TestScriptIsTheModel(t *testing.T) {
 }
 
 // setBack resets the windows of now in both.
-func setBack(t *testing.T, c *redis.Client, model *lease.Authority, now int64, key string) {
+func setBackBoth(t *testing.T, c *redis.Client, model *lease.Authority, now int64, key string) {
 	t.Helper()
 	ctx := context.Background()
 	for _, p := range []plugin.Period{plugin.Second, plugin.Minute, plugin.Hour, plugin.Day} {
 		start, _ := lease.Bounds(p, time.UnixMicro(now))
 		name := slotName(key, p, start.UnixMicro())
-		if n, err := reset.Run(ctx, c, []string{name}).Int(); err != nil || n > 1 {
+		if n, err := reset.Run(ctx, c, []string{name}, "nobody hears", setBack, cryptorand.Text()).Int(); err != nil || n > 1 {
 			t.Fatalf("reset = %d, %v", n, err)
 		} else if n == 1 {
 			// The script has the time of Redis, which is years behind the test's.

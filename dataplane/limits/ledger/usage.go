@@ -14,6 +14,10 @@ import (
 	"github.com/sekifuda/sekifuda/plugin"
 )
 
+// setBack comes before the name of a window in what gates hear, when it was set back. Alone, a
+// name is a recall.
+const setBack = "reset "
+
 //go:embed reset.lua
 var resetText string
 
@@ -36,16 +40,20 @@ func (l *Ledger) Usage(ctx context.Context, rule, identifier string) (used [leas
 	return used, nil
 }
 
-// Reset sets the windows of now of an identifier back. Gates that refuse without asking hear
-// of it within half a minute. It reports how many windows there were.
-func (l *Ledger) Reset(ctx context.Context, rule, identifier string) (int, error) {
+// Reset sets the windows of now of an identifier back, once for each order. Gates that refuse
+// without asking hear of it at once; those that miss it, within half a minute. It reports how many
+// windows there were.
+func (l *Ledger) Reset(ctx context.Context, rule, identifier, order string) (int, error) {
 	keys, err := l.windows(ctx, rule, identifier)
 	if err != nil {
 		return 0, err
 	}
-	n, err := reset.Run(ctx, l.o.Client, keys).Int()
+	n, err := reset.Run(ctx, l.o.Client, keys, l.channel, setBack, order).Int()
 	if err != nil {
 		return 0, fmt.Errorf("set back the count of rule %s: %w", rule, err)
+	}
+	for _, key := range keys {
+		l.heard(setBack + key) // whether or not what is published comes back
 	}
 	return n, nil
 }

@@ -1045,7 +1045,9 @@ type LimitOrder struct {
 	Identifier string `protobuf:"bytes,2,opt,name=identifier,proto3" json:"identifier,omitempty"`
 	Reset_     bool   `protobuf:"varint,3,opt,name=reset,proto3" json:"reset,omitempty"`
 	// Identifiers of each limit, when none is named.
-	Most          uint32 `protobuf:"varint,4,opt,name=most,proto3" json:"most,omitempty"`
+	Most uint32 `protobuf:"varint,4,opt,name=most,proto3" json:"most,omitempty"`
+	// With reset: names the order, so that counts of all nodes are set back once.
+	Order         string `protobuf:"bytes,5,opt,name=order,proto3" json:"order,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1106,6 +1108,13 @@ func (x *LimitOrder) GetMost() uint32 {
 		return x.Most
 	}
 	return 0
+}
+
+func (x *LimitOrder) GetOrder() string {
+	if x != nil {
+		return x.Order
+	}
+	return ""
 }
 
 // RefusalQuery asks why requests were refused.
@@ -1940,7 +1949,7 @@ const file_sekifuda_feed_v1_feed_proto_rawDesc = "" +
 	"\x05cache\x18\x04 \x01(\v2\x1c.sekifuda.feed.v1.CacheOrderH\x00R\x05cache\x126\n" +
 	"\x06limits\x18\x05 \x01(\v2\x1c.sekifuda.feed.v1.LimitOrderH\x00R\x06limits\x12<\n" +
 	"\brefusals\x18\x06 \x01(\v2\x1e.sekifuda.feed.v1.RefusalQueryH\x00R\brefusalsB\x05\n" +
-	"\x03ask\"s\n" +
+	"\x03ask\"\x89\x01\n" +
 	"\n" +
 	"LimitOrder\x12\x1b\n" +
 	"\tplugin_id\x18\x01 \x01(\tR\bpluginId\x12\x1e\n" +
@@ -1948,7 +1957,8 @@ const file_sekifuda_feed_v1_feed_proto_rawDesc = "" +
 	"identifier\x18\x02 \x01(\tR\n" +
 	"identifier\x12\x14\n" +
 	"\x05reset\x18\x03 \x01(\bR\x05reset\x12\x12\n" +
-	"\x04most\x18\x04 \x01(\rR\x04most\"E\n" +
+	"\x04most\x18\x04 \x01(\rR\x04most\x12\x14\n" +
+	"\x05order\x18\x05 \x01(\tR\x05order\"E\n" +
 	"\fRefusalQuery\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x16\n" +
