@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -39,7 +40,8 @@ func newH2Server(e *Engine) *h2server {
 		IdleTimeout:          e.opt.IdleTimeout,
 		MaxConcurrentStreams: 128, // nginx's default
 	}}
-	s.base = &http.Server{MaxHeaderBytes: e.opt.MaxHeaderBytes}
+	// What the library says of a connection is about a client that broke a rule.
+	s.base = &http.Server{MaxHeaderBytes: e.opt.MaxHeaderBytes, ErrorLog: slog.NewLogLogger(e.opt.Logger.Handler(), slog.LevelInfo)}
 	s.streams.New = func() any { return &stream{} }
 	if err := http2.ConfigureServer(s.base, s.server); err != nil {
 		panic(err) // a base without TLS cannot be wrong

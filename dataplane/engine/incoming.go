@@ -109,6 +109,9 @@ func (c *conn) readMore(p []byte) (int, error) {
 	if n > 0 {
 		return n, nil
 	}
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF // the connection's end is not the body's
+	}
 	return 0, fmt.Errorf("%w: %w", errClient, err)
 }
 
