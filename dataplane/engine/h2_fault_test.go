@@ -179,6 +179,7 @@ func TestHTTP2Floods(t *testing.T) {
 			other.c.Close()
 			switch name {
 			case "empty data", "priority", "settings": // cost what they send
+			case "rapid reset": // ends it once too many are queued, which a fast gate need not come to
 			case "hpack bomb":
 				if status, err := w.status(1); status != "431" {
 					t.Errorf("answer %q, %v", status, err)
