@@ -503,6 +503,8 @@ func TestBodyLimit(t *testing.T) {
 // answer must not become the answer to another request.
 func TestStrayAnswersReachNobody(t *testing.T) {
 	t.Parallel()
+	relayed, strayed := make(chan bool), make(chan bool, 100)
+	defer close(relayed) // also of a test that failed
 	u := &rawUpstream{}
 	serveTCP(t, u, func(c net.Conn) {
 		r := bufio.NewReader(c)
@@ -513,18 +515,36 @@ func TestStrayAnswersReachNobody(t *testing.T) {
 			if _, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmine"); err != nil {
 				return
 			}
-			// In a packet of its own, once the answer was relayed.
-			time.Sleep(2 * time.Millisecond)
-			if _, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen"); err != nil {
+			// In a packet of its own, once the answer was relayed. Over loopback it is there
+			// when the write is over.
+			<-relayed
+			_, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen")
+			strayed <- true
+			if err != nil {
 				return
 			}
 		}
 	})
 	g := startGate(t, u.addr)
-	for range 20 {
-		if body := bodyOf(g.send(getOK + "\r\n")); body != "mine" {
+	check := func(r *http.Response) {
+		t.Helper()
+		if body := bodyOf(r); body != "mine" {
 			t.Fatalf("a client got %q", body)
 		}
-		time.Sleep(5 * time.Millisecond) // for the stray answer to arrive
+		relayed <- true
+		<-strayed
+	}
+	for range 20 {
+		check(g.send(getOK + "\r\n"))
+	}
+	// A request over a kept connection is waited for: the gate may then rely on what was noticed.
+	c, r := g.dial()
+	for range 20 {
+		io.WriteString(c, getOK+"\r\n")
+		answer, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(answer)
 	}
 }

@@ -161,6 +161,7 @@ func (c *conn) one(first bool) next {
 	c.handled.Add(1)
 	e := c.ex
 	e.begin(start)
+	e.woken = c.tcp != nil && c.tcp.Woken()
 	c.answer.reset()
 	if err != nil {
 		e.head = h1.Head{Length: -1} // nothing is known of this request

@@ -29,6 +29,7 @@ type exchange struct {
 	using     atomic.Pointer[view] // read by Retired
 	now       time.Time            // the exchange's last look at the clock
 	waited    bool                 // something may have taken long since then
+	woken     bool                 // the poller has looked at all connections when the request came
 	view      *view
 	endpoint  *graph.Endpoint
 	picked    []*graph.Instance // the configurations that apply, in order
@@ -88,7 +89,7 @@ func (e *exchange) begin(start time.Time) {
 	e.view = e.eng.use(e)
 	x.Directory, x.Revision = e.view.Directory(), e.view.revision
 	x.Times.Start = start
-	e.now, e.waited = start, false
+	e.now, e.waited, e.woken = start, false, false
 	e.endpoint = nil
 	clear(e.picked)
 	e.picked = e.picked[:0]

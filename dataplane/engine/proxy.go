@@ -117,6 +117,14 @@ func (e *exchange) repeatable() bool {
 	return e.body.complete
 }
 
+// noticed reports whether what was noticed of kept connections is fresh: the client's request was
+// itself waited for, and has not been on its way for longer than a look at them would be worth.
+func (e *exchange) noticed(now time.Time) bool {
+	return e.woken && now.Sub(e.x.Times.Start) < noticedFor
+}
+
+const noticedFor = time.Millisecond
+
 // stale reports whether a failure is that of a connection which was kept for too long.
 func (r *reply) stale(err error) bool {
 	return r.reused && !r.heard && !upstream.IsTimeout(err)
@@ -129,7 +137,7 @@ func (e *exchange) connectAndAsk(peer *upstream.Peer, fresh bool, start time.Tim
 		name, _ = splitHost(host)
 	}
 	e.reply.reused, e.reply.heard = false, false
-	c, err := u.Connect(e.contextOf, e.eng.opt.Network, peer, name, fresh, start)
+	c, err := u.Connect(e.contextOf, e.eng.opt.Network, peer, name, fresh, e.noticed(start), start)
 	if err != nil {
 		return result{err, true}
 	}

@@ -192,7 +192,7 @@ func (s *session) connect(name string) (*upstream.Peer, *upstream.Conn, int) {
 		}
 		e.x.Upstream.Tries = append(e.x.Upstream.Tries, plugin.Try{Addr: peer.Addr, Start: start})
 		peer.Begin()
-		c, err := u.Connect(e.contextOf, s.eng.opt.Network, &peer, sni, true, start)
+		c, err := u.Connect(e.contextOf, s.eng.opt.Network, &peer, sni, true, false, start)
 		t := e.lastTry()
 		t.Duration = now().Sub(start)
 		if err == nil {

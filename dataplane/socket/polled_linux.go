@@ -173,17 +173,12 @@ func (c *polled) CloseWrite() error {
 
 func (c *polled) HungUp() bool { return c.hung.Load() || c.closed() }
 
-// Readable implements Conn. Where nothing has happened since a read emptied the socket, it is
-// not asked: what came since the poller's last look is not known, as it is not to nginx.
-func (c *polled) Readable() bool {
-	if c.hung.Load() || c.closed() {
-		return true
-	}
-	return c.in.ready.Load() && c.peek()
-}
+func (c *polled) Woken() bool { return c.in.waited }
 
-func (c *polled) peek() bool {
-	if !c.enter() {
+func (c *polled) Quiet() bool { return !c.in.ready.Load() && !c.hung.Load() && !c.closed() }
+
+func (c *polled) Readable() bool {
+	if c.hung.Load() || !c.enter() {
 		return true
 	}
 	defer c.leave()

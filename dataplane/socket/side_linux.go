@@ -18,6 +18,7 @@ type side struct {
 	waiting atomic.Bool
 	wake    chan struct{} // one value for each waiting that somebody else ended
 	later   atomic.Pointer[func()]
+	waited  bool // the last wait was one; the caller's
 
 	mu    sync.Mutex
 	due   time.Time
@@ -31,6 +32,7 @@ func (s *side) init() {
 
 // wait returns when a call may do something, or with the reason why none will.
 func (s *side) wait(c *polled) error {
+	s.waited = false
 	for {
 		switch {
 		case c.closed():
@@ -46,6 +48,7 @@ func (s *side) wait(c *polled) error {
 			continue
 		}
 		<-s.wake
+		s.waited = true
 	}
 }
 

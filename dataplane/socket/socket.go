@@ -23,6 +23,12 @@ type Conn interface {
 	HungUp() bool
 	// Readable reports whether a read would not wait: there are bytes, the end, or an error.
 	Readable() bool
+	// Woken reports whether the last Read had to wait. Then all that has come over any
+	// connection before its bytes came was noticed.
+	Woken() bool
+	// Quiet reports, without a system call, that nothing was noticed of the peer since a Read
+	// took all there was. false: nobody knows.
+	Quiet() bool
 }
 
 // Parker is a connection for which nobody need wait: no goroutine, no buffer.
@@ -55,8 +61,8 @@ func announce(t *net.TCPConn) *announced {
 }
 
 // own has connections wait in a poller of this package, which spares the read that finds
-// nothing. It is off until it has proven itself: SEKI_POLLER=own turns it on.
-var own = os.Getenv("SEKI_POLLER") == "own"
+// nothing, and memory while they are idle. SEKI_POLLER=net has them wait in the net package's.
+var own = os.Getenv("SEKI_POLLER") != "net"
 
 // announced waits in the net package's poller. The name is what its system calls would be
 // without raw.
@@ -65,6 +71,10 @@ type announced struct {
 	raw
 	peek peek
 }
+
+// Woken and Quiet implement Conn: who waits in the net package's poller is told nothing.
+func (c *announced) Woken() bool { return false }
+func (c *announced) Quiet() bool { return false }
 
 func (c *announced) HungUp() bool { return hungUp(c.TCPConn) }
 

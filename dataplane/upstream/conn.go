@@ -140,8 +140,11 @@ func (c *Conn) Net() net.Conn {
 	return c.net
 }
 
-// Alive reports whether the peer has kept its end open and sent nothing unasked.
-func (c *Conn) Alive() bool { return c.tcp == nil || !c.tcp.Readable() }
+// Alive reports whether the peer has kept its end open and sent nothing unasked. What was noticed
+// of it is enough where noticed says so.
+func (c *Conn) Alive(noticed bool) bool {
+	return c.tcp == nil || noticed && c.tcp.Quiet() || !c.tcp.Readable()
+}
 
 // Release gives the connection back when a whole answer was read from it.
 func (c *Conn) Release(now time.Time) {

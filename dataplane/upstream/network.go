@@ -99,15 +99,17 @@ func (n *Network) pool(k poolKey) *pool {
 // Release or Close.
 //
 // A kept connection on which the peer closed its end, or said anything since its last answer, is
-// not used: what it said would be taken for the answer to another client's request.
-func (u *Upstream) Connect(ctx func() context.Context, n *Network, peer *Peer, sni string, fresh bool, now time.Time) (*Conn, error) {
+// not used: what it said would be taken for the answer to another client's request. noticed says
+// that all which came before the request did was noticed (socket.Conn's Woken): then that is
+// enough to know, and the connection need not be asked.
+func (u *Upstream) Connect(ctx func() context.Context, n *Network, peer *Peer, sni string, fresh, noticed bool, now time.Time) (*Conn, error) {
 	p := u.poolOf(n, peer.Addr, sni)
 	for !fresh {
 		c := p.take(now)
 		if c == nil {
 			break
 		}
-		if !c.Alive() {
+		if !c.Alive(noticed) {
 			c.Close()
 			continue
 		}

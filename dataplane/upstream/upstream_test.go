@@ -408,7 +408,7 @@ func TestPoolBounds(t *testing.T) {
 	peer := Peer{Addr: ap}
 	connect := func(fresh bool, now time.Time) *Conn {
 		t.Helper()
-		c, err := u.Connect(t.Context, n, &peer, "", fresh, now)
+		c, err := u.Connect(t.Context, n, &peer, "", fresh, false, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -443,7 +443,7 @@ func TestPoolBounds(t *testing.T) {
 		}
 		s.Close()
 	}
-	for end := time.Now().Add(10 * time.Second); c.Alive(); {
+	for end := time.Now().Add(10 * time.Second); c.Alive(false); {
 		if time.Now().After(end) {
 			t.Fatal("the end of the peer does not show")
 		}
