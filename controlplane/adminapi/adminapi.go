@@ -22,9 +22,12 @@ const maxBody = 10 << 20
 
 // Waiter holds a write's answer back until nodes enforce it.
 type Waiter interface {
-	// WaitEnforced returns when at least fraction of the connected nodes enforce rev, or
+	// WaitEnforced returns when at least fraction of the nodes connected to any replica enforce rev, or
 	// when ctx ends, with the counts as they are then.
 	WaitEnforced(ctx context.Context, rev uint64, fraction float64) (enforcing, connected int)
+	// Unheard names the replicas that do not answer: what is told of nodes and done to them
+	// leaves theirs out.
+	Unheard() []string
 }
 
 // Node is what the API tells about the process itself.
@@ -52,6 +55,8 @@ type Options struct {
 	Windows *config.Windows // nil: there are none
 	Blocks  Blocks          // nil: there are none
 	Log     *slog.Logger
+	// LogLevel changes how much the whole cluster logs; nil: this process alone is changed.
+	LogLevel func(ctx context.Context, level string, d time.Duration) error
 	// WindowRule may have a client's runs be windows by themselves.
 	WindowRule WindowRule
 	// WaitAtMost bounds how long a write's answer is held back by default.
@@ -90,6 +95,7 @@ type request struct {
 	// Config is what the call reads and writes: the API's, or its window's.
 	Config *config.Config
 	window *config.Window
+	wait   wait // for nodes, as the client asks
 }
 
 // ServeHTTP implements http.Handler.
@@ -133,6 +139,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	var err error
+	if q.wait, err = parseWait(r.Header.Get("Sekifuda-Wait")); err != nil {
+		q.fail(err) // before anything is written
+		return
+	}
 	leave, err := q.enter(method)
 	if err == nil {
 		err = serve(q)
