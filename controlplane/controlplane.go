@@ -102,6 +102,7 @@ type ControlPlane struct {
 	poison  *poison // nil: what nodes refuse stays
 	// replicas are the others on the same database; alone it asks its own nodes.
 	replicas *replicas.Replicas
+	admin    http.Handler
 }
 
 // New wires the rooms. It starts nothing.
@@ -113,7 +114,8 @@ func New(o Options) *ControlPlane {
 	c.config = config.New(o.Store, o.Schema, o.Checker, o.Now)
 	c.windows = config.NewWindows(c.config, o.Log)
 	c.fleet = fleet.New(o.Now)
-	c.replicas = newReplicas(&o, c.fleet)
+	calls := &carrier{}
+	c.replicas = newReplicas(&o, c.fleet, calls)
 	c.blocks = block.New(block.Options{Store: o.Store, Find: find(c.config), Now: o.Now, Concern: guard.Concern, Changed: c.fleet.Tell, Log: o.Log})
 	c.fleet.Blocking(c.blocks.Current)
 	observer := publish.Observe(c.fleet)
@@ -135,6 +137,8 @@ func New(o Options) *ControlPlane {
 		Store: o.Store, Now: o.Now, Clock: o.Store.Now, Woke: c.publish.Wake, Refused: c.fleet.Refusal, Log: o.Log,
 		Counts: func(group string, rev uint64) release.Counts { return release.Counts(c.fleet.Served(group, rev)) },
 	})
+	calls.api = c.adminAPI()
+	c.admin = calls.api
 	return c
 }
 
@@ -205,7 +209,7 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 		serveGRPC(ctx, g, "gRPC Admin API", s, c.GRPC)
 	}
 	if c.Admin != nil {
-		serveHTTP(ctx, g, "Admin API", c.Guard.HTTP(c.adminAPI()), c.Admin)
+		serveHTTP(ctx, g, "Admin API", c.Guard.HTTP(c.admin), c.Admin)
 	}
 	if c.Console != nil {
 		serveHTTP(ctx, g, "console", c.Guard.HTTP(console.Handler(c.overview, c.Log)), c.Console)
@@ -239,9 +243,13 @@ func (c *ControlPlane) serveFeeds(ctx context.Context, g *errgroup.Group) {
 }
 
 func (c *ControlPlane) adminAPI() http.Handler {
+	var elsewhere adminapi.Elsewhere
+	if len(c.ReplicaSecret) > 0 {
+		elsewhere = c.replicas
+	}
 	return adminapi.New(adminapi.Options{
 		Config: c.config, Plugins: c.Plugins, Waiter: c.fleet, Node: c.Node, Metrics: c.Metrics,
-		Fleet: dataPlanes{c.replicas}, Health: asked{c.replicas}, Cache: asked{c.replicas}, LogLevel: asked{c.replicas}.logLevel, Windows: c.windows, Blocks: blocks{c.blocks, c.fleet}, WindowRule: c.WindowRule, Log: c.Log, WaitAtMost: waitAtMost, Server: "kong/3.9.1",
+		Fleet: dataPlanes{c.replicas}, Health: asked{c.replicas}, Cache: asked{c.replicas}, LogLevel: asked{c.replicas}.logLevel, Windows: c.windows, Elsewhere: elsewhere, Blocks: blocks{c.blocks, c.fleet}, WindowRule: c.WindowRule, Log: c.Log, WaitAtMost: waitAtMost, Server: "kong/3.9.1",
 	})
 }
 

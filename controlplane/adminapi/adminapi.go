@@ -54,7 +54,9 @@ type Options struct {
 	Cache   Cache           // nil: there are no paths of kept answers
 	Windows *config.Windows // nil: there are none
 	Blocks  Blocks          // nil: there are none
-	Log     *slog.Logger
+	// Elsewhere are the windows that other replicas keep; nil: there are no others.
+	Elsewhere Elsewhere
+	Log       *slog.Logger
 	// LogLevel changes how much the whole cluster logs; nil: this process alone is changed.
 	LogLevel func(ctx context.Context, level string, d time.Duration) error
 	// WindowRule may have a client's runs be windows by themselves.
@@ -144,8 +146,10 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		q.fail(err) // before anything is written
 		return
 	}
-	leave, err := q.enter(method)
-	if err == nil {
+	leave, elsewhere, err := q.enter(method)
+	if elsewhere != "" {
+		err = q.Elsewhere.Forward(w, r, elsewhere)
+	} else if err == nil {
 		err = serve(q)
 	}
 	if err != nil {

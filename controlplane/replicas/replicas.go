@@ -51,9 +51,11 @@ type Options struct {
 	Secret []byte
 	// SetLogLevel changes how much this process logs; d 0: for good.
 	SetLogLevel func(level string, d time.Duration) error
-	Version     string
-	Every       time.Duration // between looks at who is there; 0: 2 s
-	Log         *slog.Logger
+	// Carrier takes calls of the Admin API from one replica to another; nil: none are taken.
+	Carrier Carrier
+	Version string
+	Every   time.Duration // between looks at who is there; 0: 2 s
+	Log     *slog.Logger
 }
 
 // Replicas are the control planes on one database as this one sees them. All methods may be

@@ -323,3 +323,81 @@ func TestLogLevel(t *testing.T) {
 		t.Errorf("LogLevel(odd) = %v", err)
 	}
 }
+
+// TestWindowsAreKept claims windows at two replicas, and follows one whose keeper died until its
+// token may be used again.
+func TestWindowsAreKept(t *testing.T) {
+	t.Parallel()
+	st := open(t)
+	a, b := start(t, st, "", "s"), start(t, st, "", "s")
+	a.sees(1)
+	b.sees(1)
+	claim := func(r *replica, token string, run bool, want, fails string) func() {
+		t.Helper()
+		replica, release, err := r.Claim(t.Context(), token, run)
+		if replica != want || (err == nil) != (fails == "") || err != nil && !strings.Contains(err.Error(), fails) {
+			t.Errorf("Claim(%s) = %q, %v, want %q, %q", token, replica, err, want, fails)
+		}
+		return release
+	}
+	first := claim(a, "t", false, "", "")
+	claim(b, "t", false, a.id, "")
+	second := claim(a, "t", false, "", "") // opened again before the first was given up
+	first()
+	claim(b, "t", false, a.id, "")
+	second()
+	claim(b, "t", false, "", "")
+	if replica, err := a.Find(t.Context(), "t"); replica != b.id || err != nil {
+		t.Errorf("Find = %q, %v", replica, err)
+	}
+	if replica, err := a.Find(t.Context(), "none"); replica != "" || err != nil {
+		t.Errorf("Find of none = %q, %v", replica, err)
+	}
+	var wg sync.WaitGroup
+	keepers := make(chan string, 16)
+	for i := range 16 {
+		wg.Go(func() {
+			r := []*replica{a, b}[i%2]
+			replica, _, err := r.Claim(t.Context(), "many", false)
+			if err != nil {
+				t.Error(err)
+			}
+			if replica == "" {
+				replica = r.id
+			}
+			keepers <- replica
+		})
+	}
+	wg.Wait()
+	close(keepers)
+	one := <-keepers
+	for k := range keepers {
+		if k != one {
+			t.Errorf("%s and %s keep the same window", k, one)
+		}
+	}
+
+	claim(b, "run", true, "", "")
+	b.stop() // its row goes, and its windows with it
+	a.sees(0)
+	const gone = "is gone"
+	claim(a, "t", false, "", gone)
+	claim(a, "run", true, "", gone)
+	if replica, err := a.Find(t.Context(), "t"); replica != "" || err == nil || !strings.Contains(err.Error(), gone) {
+		t.Errorf("Find of a lost window = %q, %v", replica, err)
+	}
+	st.turn(silentRun - time.Second)
+	claim(a, "run", true, "", gone) // its client goes on
+	st.turn(silentRun - time.Second)
+	claim(a, "run", true, "", gone)
+	st.turn(silentRun + time.Second)
+	claim(a, "run", true, "", "")
+	claim(a, "t", false, "", gone)
+	if was, err := a.Forget(t.Context(), "t"); !was || err != nil {
+		t.Errorf("Forget = %t, %v", was, err)
+	}
+	if was, err := a.Forget(t.Context(), "run"); was || err != nil {
+		t.Errorf("Forget of one that is kept = %t, %v", was, err)
+	}
+	claim(a, "t", false, "", "")
+}

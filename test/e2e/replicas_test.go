@@ -142,3 +142,70 @@ func TestReplicasOverTLS(t *testing.T) {
 		return nil
 	})
 }
+
+// TestWindowAtEveryReplica sends the calls of one change window to both replicas, and ends with
+// that one killed which keeps it.
+func TestWindowAtEveryReplica(t *testing.T) {
+	t.Parallel()
+	f := stack.NewFleet(t, services.Postgres(t))
+	a, b := f.Replicas[0].URLs["admin"], f.Replicas[1].URLs["admin"]
+	stack.Eventually(t, func() error {
+		for i := range 2 {
+			if out := f.Seki(i, "status"); !strings.Contains(out, "replica    127.0.0.1") || strings.Contains(out, "NOT answer") {
+				return fmt.Errorf("seki status:\n%s", out)
+			}
+		}
+		return nil
+	})
+	expect := func(want int, has string, code int, out string) {
+		t.Helper()
+		if code != want || !strings.Contains(out, has) {
+			t.Errorf("%d %s, want %d %s", code, out, want, has)
+		}
+	}
+	do := func(want int, has, method, url, body string) {
+		t.Helper()
+		code, out := within(t, "t", method, url, body)
+		expect(want, has, code, out)
+	}
+	do(200, `"name":"s"`, "PUT", a+"/services/s", `{"host":"h.test"}`)
+	do(200, `"name":"r"`, "PUT", b+"/services/s/routes/r", `{"paths":["/r"]}`) // needs what the other has
+	do(400, "required", "PUT", b+"/services/s2", `{}`)
+	do(200, `"h.test"`, "GET", b+"/services/s", "")
+	do(404, "", "GET", a+"/services/nobody", "")
+	do(200, `"entities":2`, "GET", b+"/sekifuda/windows", "")
+	do(200, `"entities":2`, "GET", b+"/sekifuda/windows/t", "")
+	for _, url := range []string{a, b} {
+		code, out := call(t, http.MethodGet, url+"/services/s", "")
+		expect(404, "", code, out) // nobody else sees it
+	}
+	code, out := call(t, http.MethodPost, b+"/sekifuda/windows/t/publish", "")
+	expect(200, `"entities":2`, code, out)
+	code, out = call(t, http.MethodGet, b+"/sekifuda/windows/t", "")
+	expect(404, "no window", code, out)
+	if log := f.Seki(1, "audit"); strings.Count(log, "/sekifuda/windows/t/publish") != 1 || !regexp.MustCompile(`127\.0\.0\.1 +POST /sekifuda/windows/t/publish +committed +1`).MatchString(log) {
+		t.Errorf("the audit log:\n%s", log)
+	}
+	do(200, "", "PUT", b+"/services/s", `{"host":"two.test"}`) // the next window, kept by the other
+	do(200, `"two.test"`, "GET", a+"/services/s", "")
+	code, out = call(t, http.MethodDelete, a+"/sekifuda/windows/t", "")
+	expect(204, "", code, out)
+
+	do(200, "", "PUT", a+"/services/lost", `{"host":"h.test"}`)
+	f.Replicas[0].Kill()
+	stack.Eventually(t, func() error { // until its lease is over it may come back
+		code, out := within(t, "t", http.MethodPut, b+"/services/more", `{"host":"h.test"}`)
+		if code != http.StatusConflict || !strings.Contains(out, "nothing of it is live; drop it and begin anew") {
+			return fmt.Errorf("a call of a window whose replica died: %d %s", code, out)
+		}
+		return nil
+	})
+	do(409, "is gone", "GET", b+"/services/more", "")
+	code, out = call(t, http.MethodPost, b+"/sekifuda/windows/t/publish", "")
+	expect(409, "is gone", code, out)
+	code, out = call(t, http.MethodDelete, b+"/sekifuda/windows/t", "")
+	expect(204, "", code, out)
+	do(200, "", "PUT", b+"/services/more", `{"host":"h.test"}`)
+	code, out = call(t, http.MethodPost, b+"/sekifuda/windows/t/publish", "")
+	expect(200, `"entities":1`, code, out)
+}

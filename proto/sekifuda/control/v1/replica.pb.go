@@ -475,6 +475,224 @@ func (*SetLogLevelResponse) Descriptor() ([]byte, []int) {
 	return file_sekifuda_control_v1_replica_proto_rawDescGZIP(), []int{8}
 }
 
+// CallRequest is a request: the first message has all but the body, the others have the body.
+type CallRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Method string                 `protobuf:"bytes,1,opt,name=method,proto3" json:"method,omitempty"`
+	// Path and query, as the client wrote them.
+	Target string `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	Host   string `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
+	// Address of the client.
+	Remote  string    `protobuf:"bytes,4,opt,name=remote,proto3" json:"remote,omitempty"`
+	Headers []*Header `protobuf:"bytes,5,rep,name=headers,proto3" json:"headers,omitempty"`
+	// Who asks, as was proven to the control plane that was called, and what is to be noted.
+	Packed        []byte `protobuf:"bytes,6,opt,name=packed,proto3" json:"packed,omitempty"`
+	Body          []byte `protobuf:"bytes,7,opt,name=body,proto3" json:"body,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallRequest) Reset() {
+	*x = CallRequest{}
+	mi := &file_sekifuda_control_v1_replica_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallRequest) ProtoMessage() {}
+
+func (x *CallRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_control_v1_replica_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallRequest.ProtoReflect.Descriptor instead.
+func (*CallRequest) Descriptor() ([]byte, []int) {
+	return file_sekifuda_control_v1_replica_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CallRequest) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *CallRequest) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *CallRequest) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *CallRequest) GetRemote() string {
+	if x != nil {
+		return x.Remote
+	}
+	return ""
+}
+
+func (x *CallRequest) GetHeaders() []*Header {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *CallRequest) GetPacked() []byte {
+	if x != nil {
+		return x.Packed
+	}
+	return nil
+}
+
+func (x *CallRequest) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+type Header struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Values        []string               `protobuf:"bytes,2,rep,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Header) Reset() {
+	*x = Header{}
+	mi := &file_sekifuda_control_v1_replica_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Header) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Header) ProtoMessage() {}
+
+func (x *Header) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_control_v1_replica_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Header.ProtoReflect.Descriptor instead.
+func (*Header) Descriptor() ([]byte, []int) {
+	return file_sekifuda_control_v1_replica_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Header) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Header) GetValues() []string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+// CallResponse is its answer, likewise.
+type CallResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Status  uint32                 `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"`
+	Headers []*Header              `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty"`
+	// What was done is in the audit log.
+	Noted         bool   `protobuf:"varint,3,opt,name=noted,proto3" json:"noted,omitempty"`
+	Body          []byte `protobuf:"bytes,4,opt,name=body,proto3" json:"body,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallResponse) Reset() {
+	*x = CallResponse{}
+	mi := &file_sekifuda_control_v1_replica_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallResponse) ProtoMessage() {}
+
+func (x *CallResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_control_v1_replica_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallResponse.ProtoReflect.Descriptor instead.
+func (*CallResponse) Descriptor() ([]byte, []int) {
+	return file_sekifuda_control_v1_replica_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *CallResponse) GetStatus() uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *CallResponse) GetHeaders() []*Header {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *CallResponse) GetNoted() bool {
+	if x != nil {
+		return x.Noted
+	}
+	return false
+}
+
+func (x *CallResponse) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
 var File_sekifuda_control_v1_replica_proto protoreflect.FileDescriptor
 
 const file_sekifuda_control_v1_replica_proto_rawDesc = "" +
@@ -510,12 +728,29 @@ const file_sekifuda_control_v1_replica_proto_rawDesc = "" +
 	"\x12SetLogLevelRequest\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\tR\x05level\x12+\n" +
 	"\x03for\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03for\"\x15\n" +
-	"\x13SetLogLevelResponse2\xde\x02\n" +
+	"\x13SetLogLevelResponse\"\xcc\x01\n" +
+	"\vCallRequest\x12\x16\n" +
+	"\x06method\x18\x01 \x01(\tR\x06method\x12\x16\n" +
+	"\x06target\x18\x02 \x01(\tR\x06target\x12\x12\n" +
+	"\x04host\x18\x03 \x01(\tR\x04host\x12\x16\n" +
+	"\x06remote\x18\x04 \x01(\tR\x06remote\x125\n" +
+	"\aheaders\x18\x05 \x03(\v2\x1b.sekifuda.control.v1.HeaderR\aheaders\x12\x16\n" +
+	"\x06packed\x18\x06 \x01(\fR\x06packed\x12\x12\n" +
+	"\x04body\x18\a \x01(\fR\x04body\"4\n" +
+	"\x06Header\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06values\x18\x02 \x03(\tR\x06values\"\x87\x01\n" +
+	"\fCallResponse\x12\x16\n" +
+	"\x06status\x18\x01 \x01(\rR\x06status\x125\n" +
+	"\aheaders\x18\x02 \x03(\v2\x1b.sekifuda.control.v1.HeaderR\aheaders\x12\x14\n" +
+	"\x05noted\x18\x03 \x01(\bR\x05noted\x12\x12\n" +
+	"\x04body\x18\x04 \x01(\fR\x04body2\xaf\x03\n" +
 	"\x0eReplicaService\x12S\n" +
 	"\x06Follow\x12\".sekifuda.control.v1.FollowRequest\x1a#.sekifuda.control.v1.FollowResponse0\x01\x12H\n" +
 	"\x03Ask\x12\x1f.sekifuda.control.v1.AskRequest\x1a .sekifuda.control.v1.AskResponse\x12K\n" +
 	"\x04Seen\x12 .sekifuda.control.v1.SeenRequest\x1a!.sekifuda.control.v1.SeenResponse\x12`\n" +
-	"\vSetLogLevel\x12'.sekifuda.control.v1.SetLogLevelRequest\x1a(.sekifuda.control.v1.SetLogLevelResponseBBZ@github.com/sekifuda/sekifuda/proto/sekifuda/control/v1;controlv1b\x06proto3"
+	"\vSetLogLevel\x12'.sekifuda.control.v1.SetLogLevelRequest\x1a(.sekifuda.control.v1.SetLogLevelResponse\x12O\n" +
+	"\x04Call\x12 .sekifuda.control.v1.CallRequest\x1a!.sekifuda.control.v1.CallResponse(\x010\x01BBZ@github.com/sekifuda/sekifuda/proto/sekifuda/control/v1;controlv1b\x06proto3"
 
 var (
 	file_sekifuda_control_v1_replica_proto_rawDescOnce sync.Once
@@ -529,7 +764,7 @@ func file_sekifuda_control_v1_replica_proto_rawDescGZIP() []byte {
 	return file_sekifuda_control_v1_replica_proto_rawDescData
 }
 
-var file_sekifuda_control_v1_replica_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_sekifuda_control_v1_replica_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_sekifuda_control_v1_replica_proto_goTypes = []any{
 	(*FollowRequest)(nil),       // 0: sekifuda.control.v1.FollowRequest
 	(*FollowResponse)(nil),      // 1: sekifuda.control.v1.FollowResponse
@@ -540,32 +775,39 @@ var file_sekifuda_control_v1_replica_proto_goTypes = []any{
 	(*SeenResponse)(nil),        // 6: sekifuda.control.v1.SeenResponse
 	(*SetLogLevelRequest)(nil),  // 7: sekifuda.control.v1.SetLogLevelRequest
 	(*SetLogLevelResponse)(nil), // 8: sekifuda.control.v1.SetLogLevelResponse
-	nil,                         // 9: sekifuda.control.v1.AskResponse.AnswersEntry
-	(*v1.Question)(nil),         // 10: sekifuda.feed.v1.Question
-	(*Node)(nil),                // 11: sekifuda.control.v1.Node
-	(*durationpb.Duration)(nil), // 12: google.protobuf.Duration
-	(*v1.Answer)(nil),           // 13: sekifuda.feed.v1.Answer
+	(*CallRequest)(nil),         // 9: sekifuda.control.v1.CallRequest
+	(*Header)(nil),              // 10: sekifuda.control.v1.Header
+	(*CallResponse)(nil),        // 11: sekifuda.control.v1.CallResponse
+	nil,                         // 12: sekifuda.control.v1.AskResponse.AnswersEntry
+	(*v1.Question)(nil),         // 13: sekifuda.feed.v1.Question
+	(*Node)(nil),                // 14: sekifuda.control.v1.Node
+	(*durationpb.Duration)(nil), // 15: google.protobuf.Duration
+	(*v1.Answer)(nil),           // 16: sekifuda.feed.v1.Answer
 }
 var file_sekifuda_control_v1_replica_proto_depIdxs = []int32{
 	2,  // 0: sekifuda.control.v1.FollowResponse.standings:type_name -> sekifuda.control.v1.Standing
-	10, // 1: sekifuda.control.v1.AskRequest.question:type_name -> sekifuda.feed.v1.Question
-	9,  // 2: sekifuda.control.v1.AskResponse.answers:type_name -> sekifuda.control.v1.AskResponse.AnswersEntry
-	11, // 3: sekifuda.control.v1.SeenResponse.nodes:type_name -> sekifuda.control.v1.Node
-	12, // 4: sekifuda.control.v1.SetLogLevelRequest.for:type_name -> google.protobuf.Duration
-	13, // 5: sekifuda.control.v1.AskResponse.AnswersEntry.value:type_name -> sekifuda.feed.v1.Answer
-	0,  // 6: sekifuda.control.v1.ReplicaService.Follow:input_type -> sekifuda.control.v1.FollowRequest
-	3,  // 7: sekifuda.control.v1.ReplicaService.Ask:input_type -> sekifuda.control.v1.AskRequest
-	5,  // 8: sekifuda.control.v1.ReplicaService.Seen:input_type -> sekifuda.control.v1.SeenRequest
-	7,  // 9: sekifuda.control.v1.ReplicaService.SetLogLevel:input_type -> sekifuda.control.v1.SetLogLevelRequest
-	1,  // 10: sekifuda.control.v1.ReplicaService.Follow:output_type -> sekifuda.control.v1.FollowResponse
-	4,  // 11: sekifuda.control.v1.ReplicaService.Ask:output_type -> sekifuda.control.v1.AskResponse
-	6,  // 12: sekifuda.control.v1.ReplicaService.Seen:output_type -> sekifuda.control.v1.SeenResponse
-	8,  // 13: sekifuda.control.v1.ReplicaService.SetLogLevel:output_type -> sekifuda.control.v1.SetLogLevelResponse
-	10, // [10:14] is the sub-list for method output_type
-	6,  // [6:10] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	13, // 1: sekifuda.control.v1.AskRequest.question:type_name -> sekifuda.feed.v1.Question
+	12, // 2: sekifuda.control.v1.AskResponse.answers:type_name -> sekifuda.control.v1.AskResponse.AnswersEntry
+	14, // 3: sekifuda.control.v1.SeenResponse.nodes:type_name -> sekifuda.control.v1.Node
+	15, // 4: sekifuda.control.v1.SetLogLevelRequest.for:type_name -> google.protobuf.Duration
+	10, // 5: sekifuda.control.v1.CallRequest.headers:type_name -> sekifuda.control.v1.Header
+	10, // 6: sekifuda.control.v1.CallResponse.headers:type_name -> sekifuda.control.v1.Header
+	16, // 7: sekifuda.control.v1.AskResponse.AnswersEntry.value:type_name -> sekifuda.feed.v1.Answer
+	0,  // 8: sekifuda.control.v1.ReplicaService.Follow:input_type -> sekifuda.control.v1.FollowRequest
+	3,  // 9: sekifuda.control.v1.ReplicaService.Ask:input_type -> sekifuda.control.v1.AskRequest
+	5,  // 10: sekifuda.control.v1.ReplicaService.Seen:input_type -> sekifuda.control.v1.SeenRequest
+	7,  // 11: sekifuda.control.v1.ReplicaService.SetLogLevel:input_type -> sekifuda.control.v1.SetLogLevelRequest
+	9,  // 12: sekifuda.control.v1.ReplicaService.Call:input_type -> sekifuda.control.v1.CallRequest
+	1,  // 13: sekifuda.control.v1.ReplicaService.Follow:output_type -> sekifuda.control.v1.FollowResponse
+	4,  // 14: sekifuda.control.v1.ReplicaService.Ask:output_type -> sekifuda.control.v1.AskResponse
+	6,  // 15: sekifuda.control.v1.ReplicaService.Seen:output_type -> sekifuda.control.v1.SeenResponse
+	8,  // 16: sekifuda.control.v1.ReplicaService.SetLogLevel:output_type -> sekifuda.control.v1.SetLogLevelResponse
+	11, // 17: sekifuda.control.v1.ReplicaService.Call:output_type -> sekifuda.control.v1.CallResponse
+	13, // [13:18] is the sub-list for method output_type
+	8,  // [8:13] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_sekifuda_control_v1_replica_proto_init() }
@@ -580,7 +822,7 @@ func file_sekifuda_control_v1_replica_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sekifuda_control_v1_replica_proto_rawDesc), len(file_sekifuda_control_v1_replica_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,7 @@ const (
 	ReplicaService_Ask_FullMethodName         = "/sekifuda.control.v1.ReplicaService/Ask"
 	ReplicaService_Seen_FullMethodName        = "/sekifuda.control.v1.ReplicaService/Seen"
 	ReplicaService_SetLogLevel_FullMethodName = "/sekifuda.control.v1.ReplicaService/SetLogLevel"
+	ReplicaService_Call_FullMethodName        = "/sekifuda.control.v1.ReplicaService/Call"
 )
 
 // ReplicaServiceClient is the client API for ReplicaService service.
@@ -40,6 +41,8 @@ type ReplicaServiceClient interface {
 	Seen(ctx context.Context, in *SeenRequest, opts ...grpc.CallOption) (*SeenResponse, error)
 	// SetLogLevel changes how much the control plane logs.
 	SetLogLevel(ctx context.Context, in *SetLogLevelRequest, opts ...grpc.CallOption) (*SetLogLevelResponse, error)
+	// Call answers one call of the Admin API (REST) that came to another control plane.
+	Call(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[CallRequest, CallResponse], error)
 }
 
 type replicaServiceClient struct {
@@ -99,6 +102,19 @@ func (c *replicaServiceClient) SetLogLevel(ctx context.Context, in *SetLogLevelR
 	return out, nil
 }
 
+func (c *replicaServiceClient) Call(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[CallRequest, CallResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ReplicaService_ServiceDesc.Streams[1], ReplicaService_Call_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[CallRequest, CallResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ReplicaService_CallClient = grpc.BidiStreamingClient[CallRequest, CallResponse]
+
 // ReplicaServiceServer is the server API for ReplicaService service.
 // All implementations must embed UnimplementedReplicaServiceServer
 // for forward compatibility.
@@ -114,6 +130,8 @@ type ReplicaServiceServer interface {
 	Seen(context.Context, *SeenRequest) (*SeenResponse, error)
 	// SetLogLevel changes how much the control plane logs.
 	SetLogLevel(context.Context, *SetLogLevelRequest) (*SetLogLevelResponse, error)
+	// Call answers one call of the Admin API (REST) that came to another control plane.
+	Call(grpc.BidiStreamingServer[CallRequest, CallResponse]) error
 	mustEmbedUnimplementedReplicaServiceServer()
 }
 
@@ -135,6 +153,9 @@ func (UnimplementedReplicaServiceServer) Seen(context.Context, *SeenRequest) (*S
 }
 func (UnimplementedReplicaServiceServer) SetLogLevel(context.Context, *SetLogLevelRequest) (*SetLogLevelResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetLogLevel not implemented")
+}
+func (UnimplementedReplicaServiceServer) Call(grpc.BidiStreamingServer[CallRequest, CallResponse]) error {
+	return status.Error(codes.Unimplemented, "method Call not implemented")
 }
 func (UnimplementedReplicaServiceServer) mustEmbedUnimplementedReplicaServiceServer() {}
 func (UnimplementedReplicaServiceServer) testEmbeddedByValue()                        {}
@@ -222,6 +243,13 @@ func _ReplicaService_SetLogLevel_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ReplicaService_Call_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(ReplicaServiceServer).Call(&grpc.GenericServerStream[CallRequest, CallResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ReplicaService_CallServer = grpc.BidiStreamingServer[CallRequest, CallResponse]
+
 // ReplicaService_ServiceDesc is the grpc.ServiceDesc for ReplicaService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -247,6 +275,12 @@ var ReplicaService_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "Follow",
 			Handler:       _ReplicaService_Follow_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "Call",
+			Handler:       _ReplicaService_Call_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "sekifuda/control/v1/replica.proto",
