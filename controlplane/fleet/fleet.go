@@ -273,21 +273,21 @@ func (f *Fleet) change(id string, do func(*member)) {
 		m = &member{Node: Node{ID: id}}
 		f.nodes[id] = m
 	}
-	before := m.connected()
+	before := f.stands(m)
 	do(m)
 	m.LastSeen = f.now()
-	f.stood(before, m.connected())
+	f.stood(before, f.stands(m))
 	for w := range f.watches {
 		w.note(id)
 	}
 }
 
-// connected is where the node stands; nil while it is not connected.
-func (m *member) connected() *Standing {
-	if !m.Connected {
+// stands is where a node stands; nil while it is not connected.
+func (f *Fleet) stands(m *member) *Standing {
+	if m == nil || !m.Connected {
 		return nil
 	}
-	s := m.standing()
+	s := f.standing(m)
 	return &s
 }
 

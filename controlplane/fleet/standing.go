@@ -20,9 +20,12 @@ type Standing struct {
 
 	RefusedEpoch string
 	Refused      uint64 // it turned this revision down, or one before it
+
+	Blocks   uint64 // digest of the blocks that it enforces
+	Blocking bool   // it has said so
 }
 
-func (m *member) standing() Standing {
+func (f *Fleet) standing(m *member) Standing {
 	s := Standing{
 		Epoch: m.Running.Epoch, Group: m.Group, Generation: m.Running.Generation,
 		Enforced: m.Running.Live, Current: m.Running == m.Target,
@@ -32,6 +35,9 @@ func (m *member) standing() Standing {
 	}
 	if at, err := feedv1.PosOf(m.Refusal.GetRefused()); m.Refusal != nil && err == nil {
 		s.RefusedEpoch, s.Refused = at.Epoch, max(at.Staged, at.Live)
+	}
+	if digest, known := f.blocking[m.ID]; known {
+		s.Blocks, s.Blocking = digest, true
 	}
 	return s
 }

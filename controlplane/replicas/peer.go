@@ -153,6 +153,7 @@ func standings(list []*controlv1.Standing) map[fleet.Standing]int {
 		all[fleet.Standing{
 			Epoch: s.GetEpoch(), Group: s.GetGroup(), Generation: s.GetGeneration(), Enforced: s.GetEnforced(),
 			Current: s.GetCurrent(), RefusedEpoch: s.GetRefusedEpoch(), Refused: s.GetRefused(),
+			Blocks: s.GetBlocks(), Blocking: s.Blocks != nil,
 		}] += int(s.GetNodes())
 	}
 	return all

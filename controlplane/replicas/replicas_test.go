@@ -184,6 +184,9 @@ func TestWaitFar(t *testing.T) {
 	if e, c := a.Fleet.WaitAssigned(ended, map[string]uint64{"default": 2}); e != 0 || c != 3 {
 		t.Errorf("WaitAssigned = %d of %d, want 0 of 3", e, c)
 	}
+	if e, c := a.Fleet.CountBlocking(0); e != 0 || c != 3 {
+		t.Errorf("CountBlocking = %d of %d, want 0 of 3: none has said what it blocks", e, c)
+	}
 	if !a.Fleet.Runs("e", 8) || a.Fleet.Runs("e", 9) || a.Fleet.Runs("f", 1) || !b.Fleet.Runs("e", 8) {
 		t.Error("Runs is wrong about what the nodes of both enforce")
 	}

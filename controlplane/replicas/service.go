@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/sekifuda/sekifuda/controlplane/fleet"
 	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
@@ -88,10 +89,14 @@ func (s *service) Follow(_ *controlv1.FollowRequest, stream controlv1.ReplicaSer
 func told(nodes map[fleet.Standing]int) []*controlv1.Standing {
 	list := make([]*controlv1.Standing, 0, len(nodes))
 	for s, n := range nodes {
-		list = append(list, &controlv1.Standing{
+		is := &controlv1.Standing{
 			Epoch: s.Epoch, Group: s.Group, Generation: s.Generation, Enforced: s.Enforced, Current: s.Current,
 			RefusedEpoch: s.RefusedEpoch, Refused: s.Refused, Nodes: uint32(n),
-		})
+		}
+		if s.Blocking {
+			is.Blocks = proto.Uint64(s.Blocks)
+		}
+		list = append(list, is)
 	}
 	return list
 }

@@ -123,9 +123,11 @@ type Standing struct {
 	// They run what they were last sent.
 	Current bool `protobuf:"varint,5,opt,name=current,proto3" json:"current,omitempty"`
 	// They turned this revision down, or one before it.
-	RefusedEpoch  string `protobuf:"bytes,6,opt,name=refused_epoch,json=refusedEpoch,proto3" json:"refused_epoch,omitempty"`
-	Refused       uint64 `protobuf:"varint,7,opt,name=refused,proto3" json:"refused,omitempty"`
-	Nodes         uint32 `protobuf:"varint,8,opt,name=nodes,proto3" json:"nodes,omitempty"`
+	RefusedEpoch string `protobuf:"bytes,6,opt,name=refused_epoch,json=refusedEpoch,proto3" json:"refused_epoch,omitempty"`
+	Refused      uint64 `protobuf:"varint,7,opt,name=refused,proto3" json:"refused,omitempty"`
+	Nodes        uint32 `protobuf:"varint,8,opt,name=nodes,proto3" json:"nodes,omitempty"`
+	// Digest of the blocks that they enforce; none: they have not said so.
+	Blocks        *uint64 `protobuf:"fixed64,9,opt,name=blocks,proto3,oneof" json:"blocks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -212,6 +214,13 @@ func (x *Standing) GetRefused() uint64 {
 func (x *Standing) GetNodes() uint32 {
 	if x != nil {
 		return x.Nodes
+	}
+	return 0
+}
+
+func (x *Standing) GetBlocks() uint64 {
+	if x != nil && x.Blocks != nil {
+		return *x.Blocks
 	}
 	return 0
 }
@@ -702,7 +711,7 @@ const file_sekifuda_control_v1_replica_proto_rawDesc = "" +
 	"\x0eFollowResponse\x12\x1d\n" +
 	"\n" +
 	"replica_id\x18\x01 \x01(\tR\treplicaId\x12;\n" +
-	"\tstandings\x18\x02 \x03(\v2\x1d.sekifuda.control.v1.StandingR\tstandings\"\xe1\x01\n" +
+	"\tstandings\x18\x02 \x03(\v2\x1d.sekifuda.control.v1.StandingR\tstandings\"\x89\x02\n" +
 	"\bStanding\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\tR\x05group\x12\x1e\n" +
@@ -713,7 +722,9 @@ const file_sekifuda_control_v1_replica_proto_rawDesc = "" +
 	"\acurrent\x18\x05 \x01(\bR\acurrent\x12#\n" +
 	"\rrefused_epoch\x18\x06 \x01(\tR\frefusedEpoch\x12\x18\n" +
 	"\arefused\x18\a \x01(\x04R\arefused\x12\x14\n" +
-	"\x05nodes\x18\b \x01(\rR\x05nodes\"D\n" +
+	"\x05nodes\x18\b \x01(\rR\x05nodes\x12\x1b\n" +
+	"\x06blocks\x18\t \x01(\x06H\x00R\x06blocks\x88\x01\x01B\t\n" +
+	"\a_blocks\"D\n" +
 	"\n" +
 	"AskRequest\x126\n" +
 	"\bquestion\x18\x01 \x01(\v2\x1a.sekifuda.feed.v1.QuestionR\bquestion\"\xac\x01\n" +
@@ -816,6 +827,7 @@ func file_sekifuda_control_v1_replica_proto_init() {
 		return
 	}
 	file_sekifuda_control_v1_control_proto_init()
+	file_sekifuda_control_v1_replica_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
