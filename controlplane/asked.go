@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/sekifuda/sekifuda/controlplane/fleet"
+	"github.com/sekifuda/sekifuda/controlplane/replicas"
 	feedv1 "github.com/sekifuda/sekifuda/proto/sekifuda/feed/v1"
 )
 
@@ -16,12 +16,12 @@ const askAtMost = time.Second
 
 // asked asks nodes for what only they know: how targets are, what answers are kept. Nodes judge
 // targets for themselves and may differ: what one of them reaches is taken to work.
-type asked struct{ fleet *fleet.Fleet }
+type asked struct{ replicas *replicas.Replicas }
 
 func (h asked) ask(ctx context.Context, q *feedv1.Question) []*feedv1.Answer {
 	ctx, cancel := context.WithTimeout(ctx, askAtMost)
 	defer cancel()
-	answers := h.fleet.Ask(ctx, q)
+	answers := h.replicas.Ask(ctx, q)
 	var known []*feedv1.Answer
 	for _, node := range slices.Sorted(maps.Keys(answers)) {
 		if a := answers[node]; a.GetKnown() {
@@ -56,6 +56,12 @@ func (h asked) Purge(ctx context.Context, key string) bool {
 
 // Flush implements adminapi.Cache.
 func (h asked) Flush(ctx context.Context) { h.ask(ctx, cacheOrder(feedv1.CacheOrder_WHAT_FLUSH, "")) }
+
+func (h asked) logLevel(ctx context.Context, level string, d time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, askAtMost)
+	defer cancel()
+	return h.replicas.LogLevel(ctx, level, d)
+}
 
 func cacheOrder(what feedv1.CacheOrder_What, key string) *feedv1.Question {
 	return &feedv1.Question{Ask: &feedv1.Question_Cache{Cache: &feedv1.CacheOrder{What: what, Key: key}}}

@@ -26,6 +26,7 @@ import (
 	"github.com/sekifuda/sekifuda/controlplane/keyring"
 	"github.com/sekifuda/sekifuda/controlplane/publish"
 	"github.com/sekifuda/sekifuda/controlplane/release"
+	"github.com/sekifuda/sekifuda/controlplane/replicas"
 	"github.com/sekifuda/sekifuda/controlplane/rollout"
 	"github.com/sekifuda/sekifuda/controlplane/snapshot"
 	"github.com/sekifuda/sekifuda/controlplane/store"
@@ -70,6 +71,11 @@ type Options struct {
 	Keys      *keyring.Keyring
 	Pepper    []byte // of the hashes of API keys that nodes get; empty: they get the keys
 
+	// ReplicaAddress is where other control planes on the same database reach a feed of this one;
+	// empty: they cannot. ReplicaSecret is known to all of them; empty: there are no others.
+	ReplicaAddress string
+	ReplicaSecret  []byte
+
 	// Guard stands before the Admin API and the console.
 	Guard *guard.Guard
 
@@ -94,6 +100,9 @@ type ControlPlane struct {
 	release *release.Desk
 	blocks  *block.Desk
 	poison  *poison // nil: what nodes refuse stays
+	// replicas are the others on the same database; alone it asks its own nodes.
+	replicas *replicas.Replicas
+	admin    http.Handler
 }
 
 // New wires the rooms. It starts nothing.
@@ -105,6 +114,8 @@ func New(o Options) *ControlPlane {
 	c.config = config.New(o.Store, o.Schema, o.Checker, o.Now)
 	c.windows = config.NewWindows(c.config, o.Log)
 	c.fleet = fleet.New(o.Now)
+	calls := &carrier{}
+	c.replicas = newReplicas(&o, c.fleet, calls)
 	c.blocks = block.New(block.Options{Store: o.Store, Find: find(c.config), Now: o.Now, Concern: guard.Concern, Changed: c.fleet.Tell, Log: o.Log})
 	c.fleet.Blocking(c.blocks.Current)
 	observer := publish.Observe(c.fleet)
@@ -126,6 +137,8 @@ func New(o Options) *ControlPlane {
 		Store: o.Store, Now: o.Now, Clock: o.Store.Now, Woke: c.publish.Wake, Refused: c.fleet.Refusal, Log: o.Log,
 		Counts: func(group string, rev uint64) release.Counts { return release.Counts(c.fleet.Served(group, rev)) },
 	})
+	calls.api = c.adminAPI()
+	c.admin = calls.api
 	return c
 }
 
@@ -175,6 +188,9 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	g.Go(func() error { return ended(c.fleet.Run(ctx)) })
 	g.Go(func() error { return ended(c.release.Run(ctx)) })
 	g.Go(func() error { return ended(c.blocks.Run(ctx)) })
+	if len(c.ReplicaSecret) > 0 {
+		g.Go(func() error { return ended(c.replicas.Run(ctx)) })
+	}
 	if c.poison != nil {
 		g.Go(func() error { return ended(c.poison.run(ctx)) })
 	}
@@ -187,13 +203,13 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 		s := grpc.NewServer(grpc.ChainUnaryInterceptor(c.Guard.Unary, grpcapi.Intercept(c.Log)),
 			grpc.ChainStreamInterceptor(c.Guard.Stream, grpcapi.InterceptStream(c.Log)), grpc.MaxRecvMsgSize(64<<20))
 		grpcapi.Register(s, grpcapi.Options{
-			Config: c.config, Fleet: c.fleet, Release: c.release, Blocks: c.blocks, Nodes: asked{c.fleet}, Authority: c.Authority, Keys: c.Keys, Audit: c.Store,
+			Config: c.config, Fleet: c.fleet, Release: c.release, Blocks: c.blocks, Nodes: asked{c.replicas}, Authority: c.Authority, Keys: c.Keys, Audit: c.Store,
 			Version: c.Version, RouterFlavor: c.Schema.RouterFlavor, Database: c.Database, Move: c.Move, Started: c.started, Log: c.Log,
 		})
 		serveGRPC(ctx, g, "gRPC Admin API", s, c.GRPC)
 	}
 	if c.Admin != nil {
-		serveHTTP(ctx, g, "Admin API", c.Guard.HTTP(c.adminAPI()), c.Admin)
+		serveHTTP(ctx, g, "Admin API", c.Guard.HTTP(c.admin), c.Admin)
 	}
 	if c.Console != nil {
 		serveHTTP(ctx, g, "console", c.Guard.HTTP(console.Handler(c.overview, c.Log)), c.Console)
@@ -215,6 +231,9 @@ func (c *ControlPlane) serveFeeds(ctx context.Context, g *errgroup.Group) {
 		return
 	}
 	s := xds.NewServer(ctx, c.cache, o)
+	if len(c.ReplicaSecret) > 0 {
+		controlv1.RegisterReplicaServiceServer(s, c.replicas.Service(ctx))
+	}
 	if c.Authority != nil {
 		feedv1.RegisterBootstrapServiceServer(s, c.Authority.Service())
 	}
@@ -224,9 +243,13 @@ func (c *ControlPlane) serveFeeds(ctx context.Context, g *errgroup.Group) {
 }
 
 func (c *ControlPlane) adminAPI() http.Handler {
+	var elsewhere adminapi.Elsewhere
+	if len(c.ReplicaSecret) > 0 {
+		elsewhere = c.replicas
+	}
 	return adminapi.New(adminapi.Options{
 		Config: c.config, Plugins: c.Plugins, Waiter: c.fleet, Node: c.Node, Metrics: c.Metrics,
-		Fleet: dataPlanes{c.fleet}, Health: asked{c.fleet}, Cache: asked{c.fleet}, Windows: c.windows, Blocks: blocks{c.blocks, c.fleet}, WindowRule: c.WindowRule, Log: c.Log, WaitAtMost: waitAtMost, Server: "kong/3.9.1",
+		Fleet: dataPlanes{c.replicas}, Health: asked{c.replicas}, Cache: asked{c.replicas}, LogLevel: asked{c.replicas}.logLevel, Windows: c.windows, Elsewhere: elsewhere, Blocks: blocks{c.blocks, c.fleet}, WindowRule: c.WindowRule, Log: c.Log, WaitAtMost: waitAtMost, Server: "kong/3.9.1",
 	})
 }
 
@@ -238,10 +261,10 @@ func (c *ControlPlane) overview(r *http.Request) console.Overview {
 		Database: c.Database(), Reached: c.config.Ping(ctx) == nil,
 	}
 	_, o.Revision = c.cache.Head()
-	for _, n := range c.fleet.Nodes() {
+	for _, n := range (asked{c.replicas}).List(ctx) {
 		o.Nodes = append(o.Nodes, console.Node{
-			ID: n.ID, Group: n.Group, Address: n.IP, Connected: n.Connected,
-			Running: n.Running.Staged, Target: n.Target.Staged, Refused: n.Reason,
+			ID: n.GetId(), Group: n.GetGroup(), Address: n.GetIp(), Connected: n.GetConnected(),
+			Running: n.GetRunning().GetStagedRev(), Target: n.GetTarget().GetStagedRev(), Refused: refusedObject(n),
 		})
 	}
 	if counts, err := c.config.Counts(ctx); err == nil {

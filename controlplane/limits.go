@@ -9,6 +9,13 @@ import (
 	feedv1 "github.com/sekifuda/sekifuda/proto/sekifuda/feed/v1"
 )
 
+// List implements grpcapi.Nodes.
+func (h asked) List(ctx context.Context) []*controlv1.Node {
+	ctx, cancel := context.WithTimeout(ctx, askAtMost)
+	defer cancel()
+	return h.replicas.Nodes(ctx)
+}
+
 // Limits implements grpcapi.Nodes: what is counted, joined over the nodes. Counts that each node
 // keeps for itself add up; shared ones are the same everywhere.
 func (h asked) Limits(ctx context.Context, o *feedv1.LimitOrder) (uses []*feedv1.LimitUse, errors []string) {
@@ -38,7 +45,7 @@ func (h asked) Limits(ctx context.Context, o *feedv1.LimitOrder) (uses []*feedv1
 func (h asked) Refusals(ctx context.Context, q *feedv1.RefusalQuery) (all []*controlv1.Refused) {
 	ctx, cancel := context.WithTimeout(ctx, askAtMost)
 	defer cancel()
-	for node, a := range h.fleet.Ask(ctx, &feedv1.Question{Ask: &feedv1.Question_Refusals{Refusals: q}}) {
+	for node, a := range h.replicas.Ask(ctx, &feedv1.Question{Ask: &feedv1.Question_Refusals{Refusals: q}}) {
 		for _, r := range a.GetRefusals() {
 			all = append(all, &controlv1.Refused{Node: node, Request: r})
 		}

@@ -1,28 +1,41 @@
 package controlplane
 
-import "github.com/sekifuda/sekifuda/controlplane/fleet"
+import (
+	"context"
+	"encoding/hex"
 
-// dataPlanes shows the fleet as Kong's /clustering/data-planes does.
-type dataPlanes struct{ fleet *fleet.Fleet }
+	"github.com/sekifuda/sekifuda/controlplane/replicas"
+)
+
+// dataPlanes shows the nodes of all replicas as Kong's /clustering/data-planes does.
+type dataPlanes struct{ replicas *replicas.Replicas }
 
 // DataPlanes implements adminapi.Fleet.
-func (d dataPlanes) DataPlanes() []map[string]any {
+func (d dataPlanes) DataPlanes(ctx context.Context) []map[string]any {
 	rows := []map[string]any{}
-	for _, n := range d.fleet.Nodes() {
+	for _, n := range asked(d).List(ctx) {
 		labels := map[string]any{}
-		for k, v := range n.Labels {
+		for k, v := range n.GetLabels() {
 			labels[k] = v
 		}
 		state := "normal"
-		if n.Refusal != nil {
+		if n.GetRefusal() != nil {
 			state = "filter_set_incompatible"
 		}
+		seen := n.GetLastSeen().AsTime().Unix()
 		rows = append(rows, map[string]any{
-			"id": n.ID, "hostname": n.Hostname, "ip": n.IP, "version": n.Version, "last_seen": n.LastSeen.Unix(),
-			"updated_at": n.LastSeen.Unix(), "config_hash": n.Running.Hash.String()[:32], "sync_status": state,
+			"id": n.GetId(), "hostname": n.GetHostname(), "ip": n.GetIp(), "version": n.GetVersion(), "last_seen": seen,
+			"updated_at": seen, "config_hash": configHash(n.GetRunning().GetSetHash()), "sync_status": state,
 			"labels": labels, "cert_details": map[string]any{}, "rpc_capabilities": []any{},
-			"connected": n.Connected, "revision": n.Running.Staged, "target_revision": n.Target.Staged,
+			"connected": n.GetConnected(), "revision": n.GetRunning().GetStagedRev(), "target_revision": n.GetTarget().GetStagedRev(),
 		})
 	}
 	return rows
+}
+
+// configHash is as long as Kong's: 32 digits, all zero for a node that runs nothing.
+func configHash(set []byte) string {
+	var head [16]byte
+	copy(head[:], set)
+	return hex.EncodeToString(head[:])
 }

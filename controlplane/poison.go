@@ -67,7 +67,7 @@ func (p *poison) takeBack(ctx context.Context, r *feedv1.Refusal) error {
 	if err != nil {
 		return err
 	}
-	if head.Epoch != at.GetEpoch() || p.fleet.Highest(head.Epoch) >= at.GetStagedRev() {
+	if head.Epoch != at.GetEpoch() || p.fleet.Runs(head.Epoch, at.GetStagedRev()) {
 		return nil
 	}
 	done := map[uint64]bool{}

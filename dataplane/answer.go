@@ -36,6 +36,8 @@ func (d *DataPlane) answer(ctx context.Context, q *feedv1.Question) *feedv1.Answ
 		return d.limitUse(ctx, ask.Limits)
 	case *feedv1.Question_Refusals:
 		return d.refused(ask.Refusals)
+	case *feedv1.Question_LogLevel:
+		return &feedv1.Answer{Known: d.SetLogLevel != nil && d.SetLogLevel(ask.LogLevel.GetLevel(), ask.LogLevel.GetFor().AsDuration()) == nil}
 	}
 	return &feedv1.Answer{}
 }

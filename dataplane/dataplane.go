@@ -80,6 +80,8 @@ type Options struct {
 	Patient bool
 
 	Cache Cache // of answers; nil: nobody looks into it
+	// SetLogLevel changes how much the node logs, for so long; nil: the control plane cannot.
+	SetLogLevel func(level string, d time.Duration) error
 
 	// Reachable reports whether the database of configuration answers, where the node can
 	// know; nil: whether the control plane does.

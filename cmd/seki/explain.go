@@ -21,11 +21,17 @@ func explain(ctx context.Context, c *call) error {
 			return err
 		}
 		if f.NArg() == 0 {
-			return c.listRefusals(res.GetRefusals())
+			if err := c.listRefusals(res.GetRefusals()); err != nil {
+				return err
+			}
+			return unheard(res.GetUnheard(), "what its nodes refused is not in the list")
 		}
 		for _, r := range res.GetRefusals() {
 			c.printRefusal(r)
 			return nil
+		}
+		if err := unheard(res.GetUnheard(), "its nodes may have refused request "+f.Arg(0)+"; no other did"); err != nil {
+			return err
 		}
 		return fmt.Errorf("no connected node refused request %s, or so long ago that it has forgotten it; if the upstream answered, its own log knows more", f.Arg(0))
 	})

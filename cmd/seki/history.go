@@ -152,6 +152,7 @@ type enforced interface {
 	GetRevision() *controlv1.Revision
 	GetNodesEnforcing() uint32
 	GetNodesConnected() uint32
+	GetUnheard() []string
 }
 
 func (c *call) printRevision(f *flags, res enforced) {
@@ -160,6 +161,9 @@ func (c *call) printRevision(f *flags, res enforced) {
 		fmt.Fprintf(c.out, ", enforced by %d of %d nodes", res.GetNodesEnforcing(), res.GetNodesConnected())
 	}
 	fmt.Fprintln(c.out)
+	if err := unheard(res.GetUnheard(), "its nodes are not counted"); err != nil {
+		fmt.Fprintln(c.err, "seki:", err) // the revision is written all the same
+	}
 }
 
 func (cl *client) printDiff(ctx context.Context, w io.Writer, req *controlv1.DiffRequest) error {

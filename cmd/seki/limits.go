@@ -26,7 +26,10 @@ func limits(ctx context.Context, c *call) error {
 			if err != nil {
 				return err
 			}
-			return c.printLimits(res.GetUses())
+			if err := c.printLimits(res.GetUses()); err != nil {
+				return err
+			}
+			return unheard(res.GetUnheard(), "what its nodes count by themselves is not set back")
 		}
 		res, err := cl.fleet.ListLimits(ctx, &controlv1.ListLimitsRequest{PluginId: *pluginID, Of: f.Arg(0), Most: uint32(*most)})
 		if err != nil {
@@ -35,7 +38,10 @@ func limits(ctx context.Context, c *call) error {
 		for _, text := range res.GetErrors() {
 			fmt.Fprintln(c.err, "seki limits:", text)
 		}
-		return c.printLimits(res.GetUses())
+		if err := c.printLimits(res.GetUses()); err != nil {
+			return err
+		}
+		return unheard(res.GetUnheard(), "what its nodes count by themselves is left out")
 	})
 }
 

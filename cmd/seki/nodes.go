@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -50,17 +52,29 @@ func (c *call) listNodes(ctx context.Context, cl *client) error {
 		return err
 	}
 	w := tabwriter.NewWriter(c.out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "NODE\tGROUP\tADDRESS\tCONNECTED\tREVISION\tTARGET\tON DISK\tCLOCK\tLAST SEEN\tREFUSED")
+	fmt.Fprintln(w, "NODE\tGROUP\tADDRESS\tCONNECTED\tAT\tREVISION\tTARGET\tON DISK\tCLOCK\tLAST SEEN\tREFUSED")
 	for _, n := range res.GetNodes() {
 		refused := "-"
 		if r := n.GetRefusal(); r != nil && len(r.GetViolations()) > 0 {
 			v := r.GetViolations()[0]
 			refused = v.GetObject() + ": " + v.GetReason()
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%t\t%d\t%d\t%t\t%s\t%s\t%s\n", n.GetId(), dash(n.GetGroup()), dash(n.GetIp()), n.GetConnected(),
+		fmt.Fprintf(w, "%s\t%s\t%s\t%t\t%s\t%d\t%d\t%t\t%s\t%s\t%s\n", n.GetId(), dash(n.GetGroup()), dash(n.GetIp()), n.GetConnected(), cmp.Or(n.GetReplica(), "here"),
 			n.GetRunning().GetStagedRev(), n.GetTarget().GetStagedRev(), n.GetOnDisk(), skew(n), n.GetLastSeen().AsTime().Local().Format(time.DateTime), refused)
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return unheard(res.GetUnheard(), "its nodes are not in the list")
+}
+
+// unheard is the error of an answer that leaves out control planes that did not answer, after what
+// it says was printed; what tells what that means.
+func unheard(names []string, what string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	return fmt.Errorf("control plane %s does not answer: %s", strings.Join(names, ", "), what)
 }
 
 // skew tells how wrong a node's clock is. Less than a second may be the way of the report.

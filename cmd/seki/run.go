@@ -278,7 +278,7 @@ func (p *process) gate(ctx context.Context, s *gateSettings, reachable func() bo
 		HeaderTimeout: s.headerTimeout, BodyTimeout: s.bodyTimeout, IdleTimeout: s.idleTimeout,
 		MaxHeaderBytes: s.maxHeader, MaxBodyBytes: s.maxBody, DrainTimeout: s.drainTimeout, LeaveTimeout: s.leaveTimeout, Patient: p.before != nil,
 		Cache:     proxycache.Admin{Store: proxycache.Shared(), Now: time.Now},
-		Reachable: reachable, Log: p.log, Now: time.Now,
+		Reachable: reachable, SetLogLevel: p.level.Set, Log: p.log, Now: time.Now,
 	}
 	if o.Proxy, err = p.proxyDoor(&o, "proxy", "http", "proxy-listen", s.proxyListen); err != nil {
 		return nil, err
@@ -337,6 +337,11 @@ func (p *process) office(ctx context.Context, s *officeSettings, gate *gateSetti
 	}
 	if embedded && s.databaseURL != "" {
 		p.log.Warn("the embedded store was moved: the database that it was moved to is used; --database-url says so without asking the data folder", "database", safeURL(s.databaseURL))
+	}
+	if s.databaseURL != "" {
+		if o.ReplicaAddress, err = replicaAddress(s.replicaAddr, feed, s.databaseURL); err != nil {
+			return nil, nil, err
+		}
 	}
 	st, err := openStore(ctx, p.log, s.databaseURL, p.dataDir)
 	if err != nil {

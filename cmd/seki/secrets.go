@@ -26,6 +26,11 @@ func (p *process) secure(ctx context.Context, st store.Store, s *officeSettings,
 	if o.Pepper, err = sealedSecret(ctx, st, o.Keys, "pepper"); err != nil {
 		return err
 	}
+	if s.databaseURL != "" {
+		if o.ReplicaSecret, err = sealedSecret(ctx, st, o.Keys, "replicas"); err != nil {
+			return err
+		}
+	}
 	if o.Store, err = p.sealStore(ctx, st, o.Keys); err != nil {
 		return err
 	}

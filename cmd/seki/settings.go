@@ -22,6 +22,7 @@ type officeSettings struct {
 	grpcListen    string
 	feedListen    string
 	feedInsecure  bool
+	replicaAddr   string
 	keepRefused   bool
 	windowAgent   string
 	windowQuiet   time.Duration
@@ -84,6 +85,8 @@ func (s *officeSettings) flags(f *flags, feed string) {
 	f.StringVar(&s.grpcListen, "grpc-listen", "127.0.0.1:8006", "address of the Admin API (gRPC)")
 	f.StringVar(&s.feedListen, "feed-listen", feed, "address at which nodes get their configuration")
 	f.BoolVar(&s.feedInsecure, "feed-insecure", false, "feed without TLS and tokens, on loopback only")
+	f.StringVar(&s.replicaAddr, "replica-address", "", "where other control planes on the same database reach this one's feed, HOST:PORT; "+
+		"empty: where it listens, by the way to the database when that is everywhere")
 	f.BoolVar(&s.keepRefused, "keep-refused", false, "do not take back revisions that nodes refuse and nobody runs")
 	f.StringVar(&s.windowAgent, "window-agent", "", "publish each run of this client as one revision: the beginning of its User-Agent, such as decK; empty: nobody's")
 	f.DurationVar(&s.windowQuiet, "window-quiet", 2*time.Second, "how long a client of --window-agent must be quiet for its run to be over")

@@ -50,6 +50,13 @@ func (c *call) printStatus(res *controlv1.StatusResponse) {
 		fmt.Fprintf(c.out, "BLOCKED    %s %s until %s by %s because %s, on %d of %d nodes\n", b.GetKind(), b.GetName(), localTime(b), dash(b.GetBy()),
 			dash(b.GetReason()), res.GetNodesBlocking(), res.GetNodesConnected())
 	}
+	for _, r := range res.GetReplicas() {
+		answers := fmt.Sprintf("%d nodes", r.GetNodesConnected())
+		if !r.GetHeard() {
+			answers = "does NOT answer; its nodes are not counted"
+		}
+		fmt.Fprintf(c.out, "replica    %s, %s\n", r.GetAddress(), answers)
+	}
 	for _, kind := range slices.Sorted(maps.Keys(res.GetEntities())) {
 		if n := res.GetEntities()[kind]; n > 0 {
 			fmt.Fprintf(c.out, "  %-24s %d\n", kind, n)

@@ -22,9 +22,12 @@ const maxBody = 10 << 20
 
 // Waiter holds a write's answer back until nodes enforce it.
 type Waiter interface {
-	// WaitEnforced returns when at least fraction of the connected nodes enforce rev, or
+	// WaitEnforced returns when at least fraction of the nodes connected to any replica enforce rev, or
 	// when ctx ends, with the counts as they are then.
 	WaitEnforced(ctx context.Context, rev uint64, fraction float64) (enforcing, connected int)
+	// Unheard names the replicas that do not answer: what is told of nodes and done to them
+	// leaves theirs out.
+	Unheard() []string
 }
 
 // Node is what the API tells about the process itself.
@@ -51,7 +54,11 @@ type Options struct {
 	Cache   Cache           // nil: there are no paths of kept answers
 	Windows *config.Windows // nil: there are none
 	Blocks  Blocks          // nil: there are none
-	Log     *slog.Logger
+	// Elsewhere are the windows that other replicas keep; nil: there are no others.
+	Elsewhere Elsewhere
+	Log       *slog.Logger
+	// LogLevel changes how much the whole cluster logs; nil: this process alone is changed.
+	LogLevel func(ctx context.Context, level string, d time.Duration) error
 	// WindowRule may have a client's runs be windows by themselves.
 	WindowRule WindowRule
 	// WaitAtMost bounds how long a write's answer is held back by default.
@@ -90,6 +97,7 @@ type request struct {
 	// Config is what the call reads and writes: the API's, or its window's.
 	Config *config.Config
 	window *config.Window
+	wait   wait // for nodes, as the client asks
 }
 
 // ServeHTTP implements http.Handler.
@@ -133,8 +141,15 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	leave, err := q.enter(method)
-	if err == nil {
+	var err error
+	if q.wait, err = parseWait(r.Header.Get("Sekifuda-Wait")); err != nil {
+		q.fail(err) // before anything is written
+		return
+	}
+	leave, elsewhere, err := q.enter(method)
+	if elsewhere != "" {
+		err = q.Elsewhere.Forward(w, r, elsewhere)
+	} else if err == nil {
 		err = serve(q)
 	}
 	if err != nil {

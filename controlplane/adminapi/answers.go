@@ -63,23 +63,28 @@ func (q *request) enforced(rev uint64) error {
 	if q.ours() {
 		q.w.Header().Set("Sekifuda-Revision", strconv.FormatUint(rev, 10))
 	}
-	fraction, timeout, asked, err := parseWait(q.r.Header.Get("Sekifuda-Wait"))
-	if err != nil {
-		return err
+	w := q.wait
+	if !w.asked {
+		w = wait{fraction: 1, timeout: q.WaitAtMost}
 	}
-	if !asked {
-		fraction, timeout = 1, q.WaitAtMost
-	}
-	if timeout <= 0 {
+	if w.timeout <= 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(q.r.Context(), timeout)
+	ctx, cancel := context.WithTimeout(q.r.Context(), w.timeout)
 	defer cancel()
-	enforcing, connected := q.Waiter.WaitEnforced(ctx, rev, fraction)
-	if asked {
+	enforcing, connected := q.Waiter.WaitEnforced(ctx, rev, w.fraction)
+	q.unheard()
+	if w.asked {
 		q.w.Header().Set("Sekifuda-Enforced", strconv.Itoa(enforcing)+"/"+strconv.Itoa(connected))
 	}
 	return nil
+}
+
+// unheard names the replicas whose nodes the answer leaves out, if there are any.
+func (q *request) unheard() {
+	if names := q.Waiter.Unheard(); len(names) > 0 {
+		q.w.Header().Set("Sekifuda-Unheard", strings.Join(names, ", "))
+	}
 }
 
 // ours reports whether the client speaks our words, by any header of them. Only then do
@@ -93,30 +98,40 @@ func (q *request) ours() bool {
 	return false
 }
 
+// wait is what Sekifuda-Wait says.
+type wait struct {
+	asked    bool
+	fraction float64
+	timeout  time.Duration
+}
+
+// maxWait bounds what may be asked for: an answer that is held back keeps a connection.
+const maxWait = 10 * time.Minute
+
 // parseWait reads "enforced=100%; timeout=5s".
-func parseWait(s string) (fraction float64, timeout time.Duration, asked bool, err error) {
+func parseWait(s string) (wait, error) {
 	if s == "" {
-		return 0, 0, false, nil
+		return wait{}, nil
 	}
-	fraction, timeout = 1, 5*time.Second
-	for _, part := range strings.Split(s, ";") {
+	w := wait{asked: true, fraction: 1, timeout: 5 * time.Second}
+	for part := range strings.SplitSeq(s, ";") {
 		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
 		switch name {
 		case "enforced":
-			p, perr := strconv.ParseFloat(strings.TrimSuffix(value, "%"), 64)
-			if perr != nil || p < 0 || p > 100 || !strings.HasSuffix(value, "%") {
-				return 0, 0, false, &answered{http.StatusBadRequest, "Sekifuda-Wait: enforced must be a percentage such as 100%"}
+			p, err := strconv.ParseFloat(strings.TrimSuffix(value, "%"), 64)
+			if err != nil || !(p >= 0 && p <= 100) || !strings.HasSuffix(value, "%") {
+				return wait{}, &answered{http.StatusBadRequest, "Sekifuda-Wait: enforced must be a percentage such as 100%"}
 			}
-			fraction = p / 100
+			w.fraction = p / 100
 		case "timeout":
-			d, derr := time.ParseDuration(value)
-			if derr != nil || d < 0 {
-				return 0, 0, false, &answered{http.StatusBadRequest, "Sekifuda-Wait: timeout must be a duration such as 5s"}
+			d, err := time.ParseDuration(value)
+			if err != nil || d < 0 || d > maxWait {
+				return wait{}, &answered{http.StatusBadRequest, "Sekifuda-Wait: timeout must be a duration such as 5s, up to 10m"}
 			}
-			timeout = d
+			w.timeout = d
 		default:
-			return 0, 0, false, &answered{http.StatusBadRequest, "Sekifuda-Wait: expected enforced=PERCENT%; timeout=DURATION"}
+			return wait{}, &answered{http.StatusBadRequest, "Sekifuda-Wait: expected enforced=PERCENT%; timeout=DURATION"}
 		}
 	}
-	return fraction, timeout, true, nil
+	return w, nil
 }

@@ -37,6 +37,7 @@ func (t *targetPaths) health(q *request) error {
 	}
 	nodeID := q.Node.Info()["node_id"]
 	known := q.Health.Upstream(q.r.Context(), up.ID)
+	q.unheard()
 	if q.r.URL.Query().Get("balancer_health") == "1" {
 		body := map[string]any{"next": nil, "node_id": nodeID}
 		if known != nil {
@@ -182,7 +183,9 @@ func (q *request) setHealth(o *feedv1.HealthOrder) error {
 		return bareNotFound(err)
 	}
 	name := parent.Message.(*entityv1.Upstream).GetName()
-	switch known := q.Health.Set(q.r.Context(), o); {
+	known := q.Health.Set(q.r.Context(), o)
+	q.unheard()
+	switch {
 	case known == nil:
 		return &answered{http.StatusBadRequest, "Upstream " + name + " has no balancer"}
 	case !known.GetChecked():

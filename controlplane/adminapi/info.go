@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"context"
 	"net/http"
 	"runtime"
 	"strconv"
@@ -13,7 +14,7 @@ import (
 // Fleet tells of the nodes, for /clustering.
 type Fleet interface {
 	// DataPlanes are the rows of /clustering/data-planes, ascending by id.
-	DataPlanes() []map[string]any
+	DataPlanes(ctx context.Context) []map[string]any
 }
 
 // registerNode makes the paths that tell of the process rather than of entities.
@@ -39,8 +40,8 @@ func (a *API) registerNode() {
 	a.handle("/cache", only("DELETE", (*request).dropCache))
 	a.handle("/cache/{key}", map[string]handler{"GET": notFound, "DELETE": (*request).dropCache})
 	a.handle("/debug/node/log-level", only("GET", (*request).logLevel))
-	a.handle("/debug/node/log-level/{log_level}", only("PUT", (*request).setLogLevel))
-	a.handle("/debug/cluster/log-level/{log_level}", only("PUT", (*request).setLogLevel))
+	a.handle("/debug/node/log-level/{log_level}", only("PUT", func(q *request) error { return q.setLogLevel(nil) }))
+	a.handle("/debug/cluster/log-level/{log_level}", only("PUT", func(q *request) error { return q.setLogLevel(q.LogLevel) }))
 	a.handle("/clustering/data-planes", only("GET", (*request).dataPlanes))
 	a.handle("/clustering/status", only("GET", (*request).clusteringStatus))
 	for _, path := range []string{"/filter-chains", "/filter-chains/{filter_chains}"} {
@@ -227,7 +228,8 @@ func (q *request) logLevel() error {
 // logLevels are Kong's words, from the most talkative.
 var logLevels = []string{"debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"}
 
-func (q *request) setLogLevel() error {
+// setLogLevel changes this process's level; the whole cluster's by everywhere, when that is set.
+func (q *request) setLogLevel(everywhere func(context.Context, string, time.Duration) error) error {
 	level := q.wild[0]
 	known := false
 	for _, l := range logLevels {
@@ -244,14 +246,22 @@ func (q *request) setLogLevel() error {
 		}
 		timeout = time.Duration(n) * time.Second
 	}
+	said := "log level changed"
 	if level == q.Node.LogLevel() {
-		q.message(http.StatusOK, "log level is already "+level)
-		return nil
+		said = "log level is already " + level
 	}
-	if err := q.Node.SetLogLevel(level, timeout); err != nil {
+	var err error
+	switch {
+	case everywhere != nil:
+		err = everywhere(q.r.Context(), level, timeout) // the others may have another one
+		q.unheard()
+	case level != q.Node.LogLevel():
+		err = q.Node.SetLogLevel(level, timeout)
+	}
+	if err != nil {
 		return err
 	}
-	q.message(http.StatusOK, "log level changed")
+	q.message(http.StatusOK, said)
 	return nil
 }
 
@@ -261,7 +271,9 @@ func (q *request) dataPlanes() error {
 	if q.Fleet == nil {
 		return &answered{http.StatusBadRequest, noFleet}
 	}
-	q.json(http.StatusOK, map[string]any{"data": q.Fleet.DataPlanes(), "next": nil})
+	rows := q.Fleet.DataPlanes(q.r.Context())
+	q.unheard()
+	q.json(http.StatusOK, map[string]any{"data": rows, "next": nil})
 	return nil
 }
 
@@ -270,11 +282,12 @@ func (q *request) clusteringStatus() error {
 		return &answered{http.StatusBadRequest, noFleet}
 	}
 	body := map[string]any{}
-	for _, n := range q.Fleet.DataPlanes() {
+	for _, n := range q.Fleet.DataPlanes(q.r.Context()) {
 		if id, ok := n["id"].(string); ok {
 			body[id] = n
 		}
 	}
+	q.unheard()
 	q.w.Header().Set("Deprecation", "true")
 	q.json(http.StatusOK, body)
 	return nil

@@ -51,7 +51,9 @@ func (q *request) cached() error {
 	if err != nil {
 		return err
 	}
-	if raw := q.Cache.Cached(q.r.Context(), key); key != "" && raw != nil {
+	raw := q.Cache.Cached(q.r.Context(), key)
+	q.unheard()
+	if key != "" && raw != nil {
 		q.send(http.StatusOK, "application/json; charset=utf-8", raw)
 		return nil
 	}
@@ -63,7 +65,9 @@ func (q *request) purgeCached() error {
 	if err != nil {
 		return err
 	}
-	if key == "" || !q.Cache.Purge(q.r.Context(), key) {
+	had := key != "" && q.Cache.Purge(q.r.Context(), key)
+	q.unheard()
+	if !had {
 		return notFound(q)
 	}
 	q.noContent()
@@ -72,6 +76,7 @@ func (q *request) purgeCached() error {
 
 func (q *request) flushCache() error {
 	q.Cache.Flush(q.r.Context())
+	q.unheard()
 	q.noContent()
 	return nil
 }

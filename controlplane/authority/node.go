@@ -190,16 +190,16 @@ func keyDigest(public *ecdsa.PublicKey) string {
 // issue signs a node's certificate.
 func (a *Authority) issue(node, group string, public *ecdsa.PublicKey) (Issued, error) {
 	b := a.current()
-	der, err := a.sign(b, a.uri("group", group, "node", node), x509.ExtKeyUsageClientAuth, public)
+	der, err := a.sign(b, a.uri("group", group, "node", node), public, x509.ExtKeyUsageClientAuth)
 	return Issued{Certificate: der, Authorities: b.certificates()}, err
 }
 
-func (a *Authority) sign(b *bundle, uri *url.URL, usage x509.ExtKeyUsage, public *ecdsa.PublicKey) ([]byte, error) {
+func (a *Authority) sign(b *bundle, uri *url.URL, public *ecdsa.PublicKey, uses ...x509.ExtKeyUsage) ([]byte, error) {
 	now := a.Now()
 	t := &x509.Certificate{
 		SerialNumber: newSerial(), Subject: pkix.Name{Organization: []string{"Sekifuda"}},
 		NotBefore: now.Add(-early), NotAfter: now.Add(Lifetime),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{usage},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: uses,
 		BasicConstraintsValid: true, URIs: []*url.URL{uri},
 	}
 	signer := &b.all[0]

@@ -184,7 +184,9 @@ func (a *Authority) Intercept() []grpc.ServerOption {
 		case info == nil:
 			return refuse("the connection says nothing of who is there")
 		case info.trusted:
-			return nil
+			return nil // the service itself asks for the cluster's secret, where that matters
+		case forReplicas(method):
+			return a.admitReplica(info)
 		}
 		p, err := a.proven(info)
 		if err != nil || method == feedv1.BootstrapService_Renew_FullMethodName {
@@ -220,7 +222,7 @@ func (a *Authority) serverCertificate() (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	der, err := a.sign(a.bundle, a.uri("controlplane"), x509.ExtKeyUsageServerAuth, &key.PublicKey)
+	der, err := a.sign(a.bundle, a.uri(controlPlane), &key.PublicKey, x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth)
 	if err != nil {
 		return nil, err
 	}

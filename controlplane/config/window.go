@@ -17,8 +17,8 @@ import (
 )
 
 // Bounds of what waits: a window that nobody comes back to must not be kept for good, and all
-// of them are memory of this process. They do not survive it, and another replica does not
-// know them: what is not published was never there.
+// of them are memory of this process. They do not survive it: what is not published was never
+// there.
 const (
 	maxWindows    = 64
 	windowIdleFor = 15 * time.Minute
@@ -32,6 +32,7 @@ type Window struct {
 	Since time.Time
 	Quiet time.Duration // published by itself after so long without a call; 0: only when asked
 	draft *draft.Draft
+	ended func()
 
 	mu     sync.Mutex
 	calls  int       // under way
@@ -60,9 +61,25 @@ func NewWindows(c *Config, log *slog.Logger) *Windows {
 
 var tokenForm = regexp.MustCompile(`^[A-Za-z0-9._~@:/ -]{1,128}$`)
 
+// IsToken reports whether a window may be called so.
+func IsToken(token string) bool { return tokenForm.MatchString(token) }
+
+// Has reports whether the window is open here.
+func (ws *Windows) Has(token string) bool {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	return ws.open[token] != nil
+}
+
 // Enter returns the window of that token for one call, which ends with Leave. A write opens
-// the window if there is none; for a read it is nil then.
-func (ws *Windows) Enter(token string, quiet time.Duration, write bool, by Origin) (*Window, error) {
+// the window if there is none; for a read it is nil then. ended is called when a window that it
+// opens is no more.
+func (ws *Windows) Enter(token string, quiet time.Duration, write bool, by Origin, ended func()) (_ *Window, err error) {
+	defer func() {
+		if err != nil {
+			ended()
+		}
+	}()
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	w := ws.open[token]
@@ -75,7 +92,7 @@ func (ws *Windows) Enter(token string, quiet time.Duration, write bool, by Origi
 		return nil, &fault.Error{Kind: fault.Conflict, Message: fmt.Sprintf("there are %d windows open: publish or drop one", maxWindows)}
 	case w == nil:
 		d := draft.New(ws.config.store)
-		w = &Window{Config: New(d, ws.config.schema, ws.config.checker, ws.config.now), Token: token, Quiet: quiet, Since: ws.config.now(), draft: d}
+		w = &Window{Config: New(d, ws.config.schema, ws.config.checker, ws.config.now), Token: token, Quiet: quiet, Since: ws.config.now(), draft: d, ended: ended}
 		ws.open[token] = w
 		select {
 		case ws.wake <- struct{}{}:
@@ -116,10 +133,13 @@ func (ws *Windows) List() []*Window {
 // Drop forgets a window and reports whether there was one.
 func (ws *Windows) Drop(token string) bool {
 	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	_, there := ws.open[token]
+	w := ws.open[token]
 	delete(ws.open, token)
-	return there
+	ws.mu.Unlock()
+	if w != nil {
+		w.ended()
+	}
+	return w != nil
 }
 
 // Published is what became of a window.
@@ -161,6 +181,7 @@ func (ws *Windows) publish(ctx context.Context, w *Window, by Origin) (*Publishe
 		Ops: ops, Actor: by.Actor, Client: cmp.Or(w.by.Client, by.Client), Message: cmp.Or(by.Message, w.by.Message, "window "+w.Token),
 	})
 	if err == nil {
+		w.ended()
 		return &Published{Revision: rev, Entities: len(ops)}, nil
 	}
 	ws.mu.Lock()
@@ -247,8 +268,12 @@ func (ws *Windows) publishQuiet(ctx context.Context, w *Window) {
 		due, broken := w.due(ws.config.now())
 		return due > 0 || broken
 	})
-	if err != nil || w.Len() == 0 {
-		return // it came back to life, or only read
+	if err != nil {
+		return // it came back to life
+	}
+	if w.Len() == 0 {
+		w.ended() // it only read
+		return
 	}
 	p, err := ws.publish(ctx, w, Origin{Actor: w.by.Actor})
 	if err != nil {

@@ -48,41 +48,33 @@ func (f *Fleet) blocked(id string, digest uint64) {
 	if _, known := f.blocking[id]; !known && len(f.blocking) >= maxNodes {
 		return
 	}
+	before := f.stands(f.nodes[id])
 	f.blocking[id] = digest
+	f.stood(before, f.stands(f.nodes[id]))
 	for w := range f.watches {
 		w.note(id)
 	}
 }
 
-// CountBlocking tells how many connected nodes enforce exactly the blocks of a digest, and how
-// many are connected.
+// CountBlocking tells how many connected nodes of all replicas enforce exactly the blocks of a
+// digest, and how many are connected.
 func (f *Fleet) CountBlocking(digest uint64) (enforcing, connected int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for id, m := range f.nodes {
-		if !m.Connected {
-			continue
-		}
-		connected++
-		if have, known := f.blocking[id]; known && have == digest {
-			enforcing++
+	for s, n := range f.Standings() {
+		connected += n
+		if s.Blocking && s.Blocks == digest {
+			enforcing += n
 		}
 	}
 	return enforcing, connected
 }
 
-// WaitBlocking waits until all connected nodes enforce the blocks of a digest, or ctx ends, and
-// counts then.
+// WaitBlocking waits until all connected nodes of all replicas enforce the blocks of a digest, or
+// ctx ends, and counts then.
 func (f *Fleet) WaitBlocking(ctx context.Context, digest uint64) (enforcing, connected int) {
-	w := f.Watch()
-	defer w.Close()
-	for {
-		enforcing, connected = f.CountBlocking(digest)
-		if enforcing == connected {
-			return enforcing, connected
+	return f.wait(ctx, 1, func(s Standing, _ string) count {
+		if s.Blocking && s.Blocks == digest {
+			return count{1, 1, 0}
 		}
-		if _, err := w.Next(ctx); err != nil {
-			return enforcing, connected
-		}
-	}
+		return count{1, 0, 0}
+	})
 }

@@ -14,6 +14,10 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
 	feedv1 "github.com/sekifuda/sekifuda/proto/sekifuda/feed/v1"
 )
 
@@ -44,6 +48,16 @@ type Node struct {
 	Stats          []*feedv1.RevisionStats
 }
 
+// Proto is the node as the operator's API and other replicas see it.
+func (n *Node) Proto() *controlv1.Node {
+	return &controlv1.Node{
+		Id: n.ID, Group: n.Group, Hostname: n.Hostname, Ip: n.IP, Version: n.Version, Labels: n.Labels,
+		Connected: n.Connected, LastSeen: timestamppb.New(n.LastSeen),
+		Running: n.Running.Proto(), Target: n.Target.Proto(), Refusal: n.Refusal,
+		OnDisk: n.SnapshotOnDisk, ClockSkew: durationpb.New(n.Skew),
+	}
+}
+
 // member is a node and which of its streams speaks for it.
 type member struct {
 	Node
@@ -51,7 +65,7 @@ type member struct {
 	held   bool
 }
 
-// Fleet is all nodes seen by this replica. All methods may be called concurrently, and none
+// Fleet is all nodes seen by this replica, and how many of the other replicas' stand where. All methods may be called concurrently, and none
 // waits but those that say so.
 type Fleet struct {
 	now func() time.Time
@@ -64,6 +78,10 @@ type Fleet struct {
 	waiters map[*waiter]struct{}
 	watches map[*Watch]struct{}
 	served  map[under]Served
+
+	near      map[Standing]int // how many of this replica's nodes stand where
+	far       map[string]*far  // by the replica's id
+	followers map[*Follower]struct{}
 
 	reporters map[*reporter]struct{}
 	askings   map[uint64]*asking
@@ -81,7 +99,8 @@ func New(now func() time.Time) *Fleet {
 	return &Fleet{
 		now: now, nodes: make(map[string]*member), streams: make(map[int64]string),
 		waiters: make(map[*waiter]struct{}), watches: make(map[*Watch]struct{}),
-		served:    make(map[under]Served),
+		served: make(map[under]Served),
+		near:   make(map[Standing]int), far: make(map[string]*far), followers: make(map[*Follower]struct{}),
 		reporters: make(map[*reporter]struct{}), askings: make(map[uint64]*asking),
 		blocking: make(map[string]uint64),
 	}
@@ -173,7 +192,7 @@ func (f *Fleet) Nodes() []Node {
 	return all
 }
 
-// Highest is the highest revision of a history that a connected node runs; 0 for none.
+// Highest is the highest revision of a history that a node connected here runs; 0 for none.
 func (f *Fleet) Highest(epoch string) (rev uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -183,6 +202,16 @@ func (f *Fleet) Highest(epoch string) (rev uint64) {
 		}
 	}
 	return rev
+}
+
+// Runs reports whether some node, of whichever replica, enforces a revision of a history.
+func (f *Fleet) Runs(epoch string, rev uint64) bool {
+	for s := range f.Standings() {
+		if s.Epoch == epoch && s.Enforced >= rev {
+			return true
+		}
+	}
+	return f.Highest(epoch) >= rev
 }
 
 // Node returns one node.
@@ -244,15 +273,22 @@ func (f *Fleet) change(id string, do func(*member)) {
 		m = &member{Node: Node{ID: id}}
 		f.nodes[id] = m
 	}
-	before := *m
+	before := f.stands(m)
 	do(m)
 	m.LastSeen = f.now()
-	for w := range f.waiters {
-		w.change(&before, m)
-	}
+	f.stood(before, f.stands(m))
 	for w := range f.watches {
 		w.note(id)
 	}
+}
+
+// stands is where a node stands; nil while it is not connected.
+func (f *Fleet) stands(m *member) *Standing {
+	if m == nil || !m.Connected {
+		return nil
+	}
+	s := f.standing(m)
+	return &s
 }
 
 // room makes place for one more node.

@@ -53,20 +53,20 @@ func (s *configServer) Commit(ctx context.Context, req *controlv1.CommitRequest)
 		res.Entities = append(res.Entities, pe)
 	}
 	if !req.GetDryRun() {
-		res.NodesEnforcing, res.NodesConnected = s.wait(ctx, rev.Rev, req.GetWait())
+		res.NodesEnforcing, res.NodesConnected, res.Unheard = s.wait(ctx, rev.Rev, req.GetWait())
 	}
 	return res, nil
 }
 
 // wait waits for nodes to enforce a revision, if that is asked, and counts them.
-func (s *configServer) wait(ctx context.Context, rev uint64, w *controlv1.Wait) (enforcing, connected uint32) {
+func (s *configServer) wait(ctx context.Context, rev uint64, w *controlv1.Wait) (enforcing, connected uint32, unheard []string) {
 	if w == nil {
-		return 0, 0
+		return 0, 0, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.GetTimeout().AsDuration())
 	defer cancel()
 	e, c := s.Fleet.WaitEnforced(ctx, rev, w.GetFraction())
-	return uint32(e), uint32(c)
+	return uint32(e), uint32(c), s.Fleet.Unheard()
 }
 
 func (s *configServer) Revert(ctx context.Context, req *controlv1.RevertRequest) (*controlv1.RevertResponse, error) {
@@ -84,7 +84,7 @@ func (s *configServer) Revert(ctx context.Context, req *controlv1.RevertRequest)
 		res.Changes = append(res.Changes, c)
 	}
 	if !req.GetDryRun() {
-		res.NodesEnforcing, res.NodesConnected = s.wait(ctx, rev.Rev, req.GetWait())
+		res.NodesEnforcing, res.NodesConnected, res.Unheard = s.wait(ctx, rev.Rev, req.GetWait())
 	}
 	return res, nil
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/sekifuda/sekifuda/controlplane/fleet"
 	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
 )
 
@@ -16,12 +14,8 @@ type fleetServer struct {
 	Options
 }
 
-func (s *fleetServer) ListNodes(context.Context, *controlv1.ListNodesRequest) (*controlv1.ListNodesResponse, error) {
-	res := &controlv1.ListNodesResponse{}
-	for _, n := range s.Fleet.Nodes() {
-		res.Nodes = append(res.Nodes, node(n))
-	}
-	return res, nil
+func (s *fleetServer) ListNodes(ctx context.Context, _ *controlv1.ListNodesRequest) (*controlv1.ListNodesResponse, error) {
+	return &controlv1.ListNodesResponse{Nodes: s.Nodes.List(ctx), Unheard: s.Fleet.Unheard()}, nil
 }
 
 func (s *fleetServer) WatchNodes(_ *controlv1.WatchNodesRequest, stream grpc.ServerStreamingServer[controlv1.WatchNodesResponse]) error {
@@ -33,7 +27,7 @@ func (s *fleetServer) WatchNodes(_ *controlv1.WatchNodesRequest, stream grpc.Ser
 			return err
 		}
 		for _, n := range nodes {
-			if err := stream.Send(&controlv1.WatchNodesResponse{Node: node(n)}); err != nil {
+			if err := stream.Send(&controlv1.WatchNodesResponse{Node: n.Proto()}); err != nil {
 				return err
 			}
 		}
@@ -45,18 +39,18 @@ func (s *fleetServer) Status(ctx context.Context, _ *controlv1.StatusRequest) (*
 		Version: s.Version, RouterFlavor: s.RouterFlavor, Database: s.Database(), DatabaseReachable: s.Config.Ping(ctx) == nil,
 		StartedAt: timestamppb.New(s.Started), Entities: map[string]uint64{},
 	}
-	for _, n := range s.Fleet.Nodes() {
-		if !n.Connected {
-			continue
-		}
-		res.NodesConnected++
-		if n.Running == n.Target && n.Running.Epoch != "" {
-			res.NodesCurrent++
+	for is, n := range s.Fleet.Standings() {
+		res.NodesConnected += uint32(n)
+		if is.Current && is.Epoch != "" {
+			res.NodesCurrent += uint32(n)
 		}
 	}
 	res.Blocks = s.Blocks.List()
 	blocking, _ := s.Fleet.CountBlocking(s.Blocks.Digest())
 	res.NodesBlocking = uint32(blocking)
+	for _, r := range s.Fleet.Replicas() {
+		res.Replicas = append(res.Replicas, &controlv1.Replica{Address: r.Name, Heard: r.Heard, NodesConnected: uint32(r.Nodes)})
+	}
 	if !res.DatabaseReachable {
 		return res, nil // what can be told without it
 	}
@@ -73,13 +67,4 @@ func (s *fleetServer) Status(ctx context.Context, _ *controlv1.StatusRequest) (*
 		res.Entities[kind] = uint64(n)
 	}
 	return res, nil
-}
-
-func node(n fleet.Node) *controlv1.Node {
-	return &controlv1.Node{
-		Id: n.ID, Group: n.Group, Hostname: n.Hostname, Ip: n.IP, Version: n.Version, Labels: n.Labels,
-		Connected: n.Connected, LastSeen: timestamppb.New(n.LastSeen),
-		Running: n.Running.Proto(), Target: n.Target.Proto(), Refusal: n.Refusal,
-		OnDisk: n.SnapshotOnDisk, ClockSkew: durationpb.New(n.Skew),
-	}
 }

@@ -13,8 +13,11 @@ import (
 	feedv1 "github.com/sekifuda/sekifuda/proto/sekifuda/feed/v1"
 )
 
-// Nodes answers for what only nodes know.
+// Nodes answers for what only nodes know, those of all replicas. What is missing of replicas that
+// did not answer, the fleet names.
 type Nodes interface {
+	// List lists the nodes, ascending by id.
+	List(ctx context.Context) []*controlv1.Node
 	// Limits tells what is counted, and what could not be found out.
 	Limits(ctx context.Context, o *feedv1.LimitOrder) (uses []*feedv1.LimitUse, errors []string)
 	// Refusals tells why requests were refused.
@@ -40,7 +43,7 @@ func (s *fleetServer) ListLimits(ctx context.Context, req *controlv1.ListLimitsR
 		return nil, err
 	}
 	uses, errors := s.Nodes.Limits(ctx, &feedv1.LimitOrder{PluginId: req.GetPluginId(), Identifier: who, Most: most(req.GetMost())})
-	return &controlv1.ListLimitsResponse{Uses: uses, Errors: errors}, nil
+	return &controlv1.ListLimitsResponse{Uses: uses, Errors: errors, Unheard: s.Fleet.Unheard()}, nil
 }
 
 func (s *fleetServer) ResetLimits(ctx context.Context, req *controlv1.ResetLimitsRequest) (*controlv1.ResetLimitsResponse, error) {
@@ -56,7 +59,7 @@ func (s *fleetServer) ResetLimits(ctx context.Context, req *controlv1.ResetLimit
 		return nil, grpcstatus.Error(codes.Unavailable, strings.Join(errors, "; "))
 	}
 	s.Log.InfoContext(ctx, "counts are set back", "plugin_id", req.GetPluginId(), "of", req.GetOf(), "by", actor(ctx), "reason", req.GetReason())
-	return &controlv1.ResetLimitsResponse{Uses: uses}, nil
+	return &controlv1.ResetLimitsResponse{Uses: uses, Unheard: s.Fleet.Unheard()}, nil
 }
 
 // counted is the identifier under which somebody is counted: a consumer's id when it is the name
@@ -77,5 +80,5 @@ func (s *fleetServer) counted(ctx context.Context, of string) (string, error) {
 
 func (s *fleetServer) ListRefusals(ctx context.Context, req *controlv1.ListRefusalsRequest) (*controlv1.ListRefusalsResponse, error) {
 	all := s.Nodes.Refusals(ctx, &feedv1.RefusalQuery{RequestId: req.GetRequestId(), Newest: most(req.GetNewest())})
-	return &controlv1.ListRefusalsResponse{Refusals: all}, nil
+	return &controlv1.ListRefusalsResponse{Refusals: all, Unheard: s.Fleet.Unheard()}, nil
 }

@@ -34,19 +34,16 @@ func (s *rolloutServer) withNodes(groups []*controlv1.Group) []*controlv1.Group 
 		groups[i] = proto.CloneOf(g)
 		byName[g.GetName()] = groups[i]
 	}
-	for _, n := range s.Fleet.Nodes() {
-		if !n.Connected {
-			continue
-		}
-		g := byName[n.Group]
+	for is, n := range s.Fleet.Standings() {
+		g := byName[is.Group]
 		if g == nil {
-			g = &controlv1.Group{Name: n.Group, Generation: 1, Assignment: &controlv1.Assignment{Mode: controlv1.Mode_MODE_FOLLOW}}
-			byName[n.Group] = g
+			g = &controlv1.Group{Name: is.Group, Generation: 1, Assignment: &controlv1.Assignment{Mode: controlv1.Mode_MODE_FOLLOW}}
+			byName[is.Group] = g
 			groups = append(groups, g)
 		}
-		g.NodesConnected++
-		if n.Running == n.Target && n.Running.Generation >= g.GetGeneration() {
-			g.NodesCurrent++
+		g.NodesConnected += uint32(n)
+		if is.Current && is.Generation >= g.GetGeneration() {
+			g.NodesCurrent += uint32(n)
 		}
 	}
 	return groups

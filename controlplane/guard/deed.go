@@ -5,7 +5,10 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/sekifuda/sekifuda/controlplane/store"
+	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
 )
 
 // Committed is the result of events that are in the log by the transaction of what they did.
@@ -17,7 +20,7 @@ type deed struct {
 	mu    sync.Mutex
 	event Event
 	about string // what it is about, beside what event.What says
-	noted bool // some change of it is in the log
+	noted bool   // some change of it is in the log
 }
 
 type deedKey struct{}
@@ -106,4 +109,32 @@ func (n *Noted) Write(ctx context.Context, records []store.Record, notes ...stor
 		d.setInLog()
 	}
 	return err
+}
+
+// Pack is who does what by a call, to go along when another replica does it.
+func Pack(ctx context.Context) []byte {
+	d, _ := ctx.Value(deedKey{}).(*deed)
+	if d == nil {
+		return nil
+	}
+	e := d.event
+	return e.body()
+}
+
+// Unpack is the context of a call that was let in by another replica's guard; noted tells whether
+// what it did is in the log.
+func Unpack(ctx context.Context, packed []byte) (_ context.Context, noted func() bool, err error) {
+	v := &controlv1.AuditEvent{}
+	if err := proto.Unmarshal(packed, v); err != nil {
+		return nil, nil, err
+	}
+	ctx, d := doing(named(ctx, v.GetWho()), Event{Who: v.GetWho(), From: v.GetFrom(), What: v.GetWhat(), Why: v.GetWhy()})
+	return ctx, d.inLog, nil
+}
+
+// InLog says that what a call does is in the log: another replica did it.
+func InLog(ctx context.Context) {
+	if d, _ := ctx.Value(deedKey{}).(*deed); d != nil {
+		d.setInLog()
+	}
 }

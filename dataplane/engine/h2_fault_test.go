@@ -177,6 +177,7 @@ func TestHTTP2Floods(t *testing.T) {
 				t.Errorf("another client meanwhile: %q, %v", status, err)
 			}
 			other.c.Close()
+			<-done // until then nobody reads
 			switch name {
 			case "empty data", "priority", "settings": // cost what they send
 			case "rapid reset": // ends it once too many are queued, which a fast gate need not come to
@@ -190,7 +191,6 @@ func TestHTTP2Floods(t *testing.T) {
 				}
 			}
 			w.c.Close()
-			<-done
 			eventually(t, "nothing is left", func() bool { return g.Counts().Active == 0 })
 		})
 	}

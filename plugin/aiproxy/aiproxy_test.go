@@ -483,7 +483,7 @@ func fuzzed(k format, body string, n int) string {
 	s := &stream{
 		x:    plugintest.Request{}.Exchange(),
 		call: &call{model: &model{name: "m", options: &options{&Config_Options{}}}}, format: k, route: chat,
-		x: plugintest.Request{}.Exchange(), log: plugintest.NewHost().Logger(), known: true, keep: true, kind: "application/json",
+		log: plugintest.NewHost().Logger(), known: true, keep: true, kind: "application/json",
 	}
 	var out []byte
 	for len(body) > n {

@@ -45,6 +45,7 @@ var arrows = map[string][]string{
 	"controlplane/grpcapi":   {"controlplane/config", "controlplane/release", "controlplane/fleet", "controlplane/authority", "controlplane/block", "controlplane/keyring", "controlplane/guard", "controlplane/store", "model", "model/schema"},
 	"controlplane/guard":     {"controlplane/store"},
 	"controlplane/console":   {},
+	"controlplane/replicas":  {"controlplane/store", "controlplane/fleet"},
 
 	"ops": {},
 

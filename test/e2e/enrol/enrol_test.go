@@ -2,6 +2,8 @@ package enrol_test
 
 import (
 	"context"
+	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"io/fs"
 	"os"
@@ -13,8 +15,10 @@ import (
 	"time"
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -316,6 +320,38 @@ func TestRotateAuthority(t *testing.T) {
 		n.start(other)
 		h.seen(other, "n1", true)
 		away.start(h.office).says("issued by another authority than this cluster")
+	})
+}
+
+// TestReplicasProveThemselves has one control plane ask another one over TLS, also after the
+// authority was turned over; nodes and strangers may not ask, whatever they know.
+func TestReplicasProveThemselves(t *testing.T) {
+	onBoth(t, func(t *testing.T, h *house) {
+		other := h.open()
+		h.enrolled("n1").start(other)
+		n2 := h.enrolled("n2")
+		if h.seen(h.office, "n1", true).GetReplica() != other.feed {
+			t.Error("the node is not said to be at the other control plane")
+		}
+		if _, err := h.access.RotateCA(t.Context(), &controlv1.RotateCARequest{ForgetOld: true}); err != nil {
+			t.Fatal(err)
+		}
+		n3 := h.enrolled("n3")
+		n3.start(other)
+		h.seen(h.office, "n3", true)
+		for name, creds := range map[string]credentials.TransportCredentials{
+			"a node": n3.identity.Credentials(), "a node of before": n2.identity.Credentials(), "a stranger": h.machine().identity.Credentials(),
+			"one who takes anybody": credentials.NewTLS(&tls.Config{InsecureSkipVerify: true}),
+		} {
+			conn, err := grpc.NewClient(h.office.feed, grpc.WithTransportCredentials(creds))
+			must(t, conn, err)
+			ctx := metadata.AppendToOutgoingContext(t.Context(), "sekifuda-replica", base64.RawURLEncoding.EncodeToString([]byte("of the cluster")))
+			_, err = controlv1.NewReplicaServiceClient(conn).Seen(ctx, &controlv1.SeenRequest{})
+			if code := status.Code(err); code != codes.Unauthenticated && code != codes.Unavailable {
+				t.Errorf("%s asks as a control plane does = %v", name, err)
+			}
+			_ = conn.Close()
+		}
 	})
 }
 

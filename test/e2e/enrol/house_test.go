@@ -138,6 +138,7 @@ func (h *house) open() *office {
 	cp := controlplane.New(controlplane.Options{
 		Store: h.store, Schema: tables, Plugins: plugins, Log: slog.New(slog.DiscardHandler), Now: h.clock.Now,
 		Authority: a, Keys: keys, GRPC: admin, Feeds: []net.Listener{listener},
+		ReplicaAddress: listener.Addr().String(), ReplicaSecret: []byte("of the cluster"),
 	})
 	ended := make(chan error, 1)
 	go func() { ended <- cp.Run(ctx) }()

@@ -400,9 +400,11 @@ type CommitResponse struct {
 	Revision *Revision              `protobuf:"bytes,1,opt,name=revision,proto3" json:"revision,omitempty"`
 	// The entities as they are now, in the order of the operations; deletions leave out spec.
 	Entities []*Entity `protobuf:"bytes,2,rep,name=entities,proto3" json:"entities,omitempty"`
-	// Nodes that enforce the revision, and nodes connected, when the answer was sent.
-	NodesEnforcing uint32 `protobuf:"varint,3,opt,name=nodes_enforcing,json=nodesEnforcing,proto3" json:"nodes_enforcing,omitempty"`
-	NodesConnected uint32 `protobuf:"varint,4,opt,name=nodes_connected,json=nodesConnected,proto3" json:"nodes_connected,omitempty"`
+	// Nodes that enforce the revision, and nodes connected, at all control planes when the answer
+	// was sent.
+	NodesEnforcing uint32   `protobuf:"varint,3,opt,name=nodes_enforcing,json=nodesEnforcing,proto3" json:"nodes_enforcing,omitempty"`
+	NodesConnected uint32   `protobuf:"varint,4,opt,name=nodes_connected,json=nodesConnected,proto3" json:"nodes_connected,omitempty"`
+	Unheard        []string `protobuf:"bytes,5,rep,name=unheard,proto3" json:"unheard,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -463,6 +465,13 @@ func (x *CommitResponse) GetNodesConnected() uint32 {
 		return x.NodesConnected
 	}
 	return 0
+}
+
+func (x *CommitResponse) GetUnheard() []string {
+	if x != nil {
+		return x.Unheard
+	}
+	return nil
 }
 
 type Revision struct {
@@ -1274,9 +1283,11 @@ type RevertResponse struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Revision *Revision              `protobuf:"bytes,1,opt,name=revision,proto3" json:"revision,omitempty"`
 	Changes  []*Change              `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
-	// Nodes that enforce the revision, and nodes connected, when the answer was sent.
-	NodesEnforcing uint32 `protobuf:"varint,3,opt,name=nodes_enforcing,json=nodesEnforcing,proto3" json:"nodes_enforcing,omitempty"`
-	NodesConnected uint32 `protobuf:"varint,4,opt,name=nodes_connected,json=nodesConnected,proto3" json:"nodes_connected,omitempty"`
+	// Nodes that enforce the revision, and nodes connected, at all control planes when the answer
+	// was sent.
+	NodesEnforcing uint32   `protobuf:"varint,3,opt,name=nodes_enforcing,json=nodesEnforcing,proto3" json:"nodes_enforcing,omitempty"`
+	NodesConnected uint32   `protobuf:"varint,4,opt,name=nodes_connected,json=nodesConnected,proto3" json:"nodes_connected,omitempty"`
+	Unheard        []string `protobuf:"bytes,5,rep,name=unheard,proto3" json:"unheard,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1339,6 +1350,13 @@ func (x *RevertResponse) GetNodesConnected() uint32 {
 	return 0
 }
 
+func (x *RevertResponse) GetUnheard() []string {
+	if x != nil {
+		return x.Unheard
+	}
+	return nil
+}
+
 type Node struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Id        string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1357,7 +1375,9 @@ type Node struct {
 	// report: its disk has what it runs.
 	OnDisk bool `protobuf:"varint,12,opt,name=on_disk,json=onDisk,proto3" json:"on_disk,omitempty"`
 	// The node's clock minus the control plane's, by its last report.
-	ClockSkew     *durationpb.Duration `protobuf:"bytes,13,opt,name=clock_skew,json=clockSkew,proto3" json:"clock_skew,omitempty"`
+	ClockSkew *durationpb.Duration `protobuf:"bytes,13,opt,name=clock_skew,json=clockSkew,proto3" json:"clock_skew,omitempty"`
+	// Of the control plane that it is connected to, when that is another one than the one asked.
+	Replica       string `protobuf:"bytes,14,opt,name=replica,proto3" json:"replica,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1483,6 +1503,13 @@ func (x *Node) GetClockSkew() *durationpb.Duration {
 	return nil
 }
 
+func (x *Node) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
 type ListNodesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1519,9 +1546,12 @@ func (*ListNodesRequest) Descriptor() ([]byte, []int) {
 	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{21}
 }
 
+// What is said of nodes is said of those of all control planes. Unheard, here and below, names
+// those that did not answer: of their nodes nothing is told, and nothing was done to them.
 type ListNodesResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Nodes         []*Node                `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	Unheard       []string               `protobuf:"bytes,2,rep,name=unheard,proto3" json:"unheard,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1559,6 +1589,13 @@ func (*ListNodesResponse) Descriptor() ([]byte, []int) {
 func (x *ListNodesResponse) GetNodes() []*Node {
 	if x != nil {
 		return x.Nodes
+	}
+	return nil
+}
+
+func (x *ListNodesResponse) GetUnheard() []string {
+	if x != nil {
+		return x.Unheard
 	}
 	return nil
 }
@@ -1712,6 +1749,7 @@ type ListLimitsResponse struct {
 	Uses  []*v1.LimitUse         `protobuf:"bytes,1,rep,name=uses,proto3" json:"uses,omitempty"`
 	// What nodes could not find out.
 	Errors        []string `protobuf:"bytes,2,rep,name=errors,proto3" json:"errors,omitempty"`
+	Unheard       []string `protobuf:"bytes,3,rep,name=unheard,proto3" json:"unheard,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1756,6 +1794,13 @@ func (x *ListLimitsResponse) GetUses() []*v1.LimitUse {
 func (x *ListLimitsResponse) GetErrors() []string {
 	if x != nil {
 		return x.Errors
+	}
+	return nil
+}
+
+func (x *ListLimitsResponse) GetUnheard() []string {
+	if x != nil {
+		return x.Unheard
 	}
 	return nil
 }
@@ -1825,6 +1870,7 @@ type ResetLimitsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What is counted now.
 	Uses          []*v1.LimitUse `protobuf:"bytes,1,rep,name=uses,proto3" json:"uses,omitempty"`
+	Unheard       []string       `protobuf:"bytes,2,rep,name=unheard,proto3" json:"unheard,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1862,6 +1908,13 @@ func (*ResetLimitsResponse) Descriptor() ([]byte, []int) {
 func (x *ResetLimitsResponse) GetUses() []*v1.LimitUse {
 	if x != nil {
 		return x.Uses
+	}
+	return nil
+}
+
+func (x *ResetLimitsResponse) GetUnheard() []string {
+	if x != nil {
+		return x.Unheard
 	}
 	return nil
 }
@@ -1922,6 +1975,7 @@ func (x *ListRefusalsRequest) GetNewest() uint32 {
 type ListRefusalsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Refusals      []*Refused             `protobuf:"bytes,1,rep,name=refusals,proto3" json:"refusals,omitempty"`
+	Unheard       []string               `protobuf:"bytes,2,rep,name=unheard,proto3" json:"unheard,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1959,6 +2013,13 @@ func (*ListRefusalsResponse) Descriptor() ([]byte, []int) {
 func (x *ListRefusalsResponse) GetRefusals() []*Refused {
 	if x != nil {
 		return x.Refusals
+	}
+	return nil
+}
+
+func (x *ListRefusalsResponse) GetUnheard() []string {
+	if x != nil {
+		return x.Unheard
 	}
 	return nil
 }
@@ -2069,6 +2130,8 @@ type StatusResponse struct {
 	Blocks []*Block `protobuf:"bytes,11,rep,name=blocks,proto3" json:"blocks,omitempty"`
 	// Connected nodes that enforce exactly that.
 	NodesBlocking uint32 `protobuf:"varint,12,opt,name=nodes_blocking,json=nodesBlocking,proto3" json:"nodes_blocking,omitempty"`
+	// The other control planes on the same database.
+	Replicas      []*Replica `protobuf:"bytes,13,rep,name=replicas,proto3" json:"replicas,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2187,6 +2250,74 @@ func (x *StatusResponse) GetNodesBlocking() uint32 {
 	return 0
 }
 
+func (x *StatusResponse) GetReplicas() []*Replica {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
+type Replica struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where it is reached.
+	Address        string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	Heard          bool   `protobuf:"varint,2,opt,name=heard,proto3" json:"heard,omitempty"`
+	NodesConnected uint32 `protobuf:"varint,3,opt,name=nodes_connected,json=nodesConnected,proto3" json:"nodes_connected,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Replica) Reset() {
+	*x = Replica{}
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Replica) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Replica) ProtoMessage() {}
+
+func (x *Replica) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_control_v1_control_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Replica.ProtoReflect.Descriptor instead.
+func (*Replica) Descriptor() ([]byte, []int) {
+	return file_sekifuda_control_v1_control_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Replica) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Replica) GetHeard() bool {
+	if x != nil {
+		return x.Heard
+	}
+	return false
+}
+
+func (x *Replica) GetNodesConnected() uint32 {
+	if x != nil {
+		return x.NodesConnected
+	}
+	return 0
+}
+
 var File_sekifuda_control_v1_control_proto protoreflect.FileDescriptor
 
 const file_sekifuda_control_v1_control_proto_rawDesc = "" +
@@ -2219,12 +2350,13 @@ const file_sekifuda_control_v1_control_proto_rawDesc = "" +
 	"\b_if_head\"W\n" +
 	"\x04Wait\x12\x1a\n" +
 	"\bfraction\x18\x01 \x01(\x01R\bfraction\x123\n" +
-	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"\xd6\x01\n" +
+	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"\xf0\x01\n" +
 	"\x0eCommitResponse\x129\n" +
 	"\brevision\x18\x01 \x01(\v2\x1d.sekifuda.control.v1.RevisionR\brevision\x127\n" +
 	"\bentities\x18\x02 \x03(\v2\x1b.sekifuda.control.v1.EntityR\bentities\x12'\n" +
 	"\x0fnodes_enforcing\x18\x03 \x01(\rR\x0enodesEnforcing\x12'\n" +
-	"\x0fnodes_connected\x18\x04 \x01(\rR\x0enodesConnected\"\xc9\x01\n" +
+	"\x0fnodes_connected\x18\x04 \x01(\rR\x0enodesConnected\x12\x18\n" +
+	"\aunheard\x18\x05 \x03(\tR\aunheard\"\xc9\x01\n" +
 	"\bRevision\x12\x10\n" +
 	"\x03rev\x18\x01 \x01(\x04R\x03rev\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x14\n" +
@@ -2282,12 +2414,13 @@ const file_sekifuda_control_v1_control_proto_rawDesc = "" +
 	"\amessage\x18\x04 \x01(\tR\amessage\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x05 \x01(\tR\trequestId\x12-\n" +
-	"\x04wait\x18\x06 \x01(\v2\x19.sekifuda.control.v1.WaitR\x04wait\"\xd4\x01\n" +
+	"\x04wait\x18\x06 \x01(\v2\x19.sekifuda.control.v1.WaitR\x04wait\"\xee\x01\n" +
 	"\x0eRevertResponse\x129\n" +
 	"\brevision\x18\x01 \x01(\v2\x1d.sekifuda.control.v1.RevisionR\brevision\x125\n" +
 	"\achanges\x18\x02 \x03(\v2\x1b.sekifuda.control.v1.ChangeR\achanges\x12'\n" +
 	"\x0fnodes_enforcing\x18\x03 \x01(\rR\x0enodesEnforcing\x12'\n" +
-	"\x0fnodes_connected\x18\x04 \x01(\rR\x0enodesConnected\"\xb5\x04\n" +
+	"\x0fnodes_connected\x18\x04 \x01(\rR\x0enodesConnected\x12\x18\n" +
+	"\aunheard\x18\x05 \x03(\tR\aunheard\"\xcf\x04\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\tR\x05group\x12\x1a\n" +
@@ -2303,39 +2436,44 @@ const file_sekifuda_control_v1_control_proto_rawDesc = "" +
 	"\arefusal\x18\v \x01(\v2\x19.sekifuda.feed.v1.RefusalR\arefusal\x12\x17\n" +
 	"\aon_disk\x18\f \x01(\bR\x06onDisk\x128\n" +
 	"\n" +
-	"clock_skew\x18\r \x01(\v2\x19.google.protobuf.DurationR\tclockSkew\x1a9\n" +
+	"clock_skew\x18\r \x01(\v2\x19.google.protobuf.DurationR\tclockSkew\x12\x18\n" +
+	"\areplica\x18\x0e \x01(\tR\areplica\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x12\n" +
-	"\x10ListNodesRequest\"D\n" +
+	"\x10ListNodesRequest\"^\n" +
 	"\x11ListNodesResponse\x12/\n" +
-	"\x05nodes\x18\x01 \x03(\v2\x19.sekifuda.control.v1.NodeR\x05nodes\"\x13\n" +
+	"\x05nodes\x18\x01 \x03(\v2\x19.sekifuda.control.v1.NodeR\x05nodes\x12\x18\n" +
+	"\aunheard\x18\x02 \x03(\tR\aunheard\"\x13\n" +
 	"\x11WatchNodesRequest\"C\n" +
 	"\x12WatchNodesResponse\x12-\n" +
 	"\x04node\x18\x01 \x01(\v2\x19.sekifuda.control.v1.NodeR\x04node\"T\n" +
 	"\x11ListLimitsRequest\x12\x1b\n" +
 	"\tplugin_id\x18\x01 \x01(\tR\bpluginId\x12\x0e\n" +
 	"\x02of\x18\x02 \x01(\tR\x02of\x12\x12\n" +
-	"\x04most\x18\x03 \x01(\rR\x04most\"\\\n" +
+	"\x04most\x18\x03 \x01(\rR\x04most\"v\n" +
 	"\x12ListLimitsResponse\x12.\n" +
 	"\x04uses\x18\x01 \x03(\v2\x1a.sekifuda.feed.v1.LimitUseR\x04uses\x12\x16\n" +
-	"\x06errors\x18\x02 \x03(\tR\x06errors\"Y\n" +
+	"\x06errors\x18\x02 \x03(\tR\x06errors\x12\x18\n" +
+	"\aunheard\x18\x03 \x03(\tR\aunheard\"Y\n" +
 	"\x12ResetLimitsRequest\x12\x1b\n" +
 	"\tplugin_id\x18\x01 \x01(\tR\bpluginId\x12\x0e\n" +
 	"\x02of\x18\x02 \x01(\tR\x02of\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"E\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"_\n" +
 	"\x13ResetLimitsResponse\x12.\n" +
-	"\x04uses\x18\x01 \x03(\v2\x1a.sekifuda.feed.v1.LimitUseR\x04uses\"L\n" +
+	"\x04uses\x18\x01 \x03(\v2\x1a.sekifuda.feed.v1.LimitUseR\x04uses\x12\x18\n" +
+	"\aunheard\x18\x02 \x03(\tR\aunheard\"L\n" +
 	"\x13ListRefusalsRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x16\n" +
-	"\x06newest\x18\x02 \x01(\rR\x06newest\"P\n" +
+	"\x06newest\x18\x02 \x01(\rR\x06newest\"j\n" +
 	"\x14ListRefusalsResponse\x128\n" +
-	"\brefusals\x18\x01 \x03(\v2\x1c.sekifuda.control.v1.RefusedR\brefusals\"Y\n" +
+	"\brefusals\x18\x01 \x03(\v2\x1c.sekifuda.control.v1.RefusedR\brefusals\x12\x18\n" +
+	"\aunheard\x18\x02 \x03(\tR\aunheard\"Y\n" +
 	"\aRefused\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12:\n" +
 	"\arequest\x18\x02 \x01(\v2 .sekifuda.feed.v1.RefusedRequestR\arequest\"\x0f\n" +
-	"\rStatusRequest\"\xb4\x04\n" +
+	"\rStatusRequest\"\xee\x04\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x12\x12\n" +
@@ -2350,10 +2488,15 @@ const file_sekifuda_control_v1_control_proto_rawDesc = "" +
 	"\rrouter_flavor\x18\n" +
 	" \x01(\tR\frouterFlavor\x122\n" +
 	"\x06blocks\x18\v \x03(\v2\x1a.sekifuda.control.v1.BlockR\x06blocks\x12%\n" +
-	"\x0enodes_blocking\x18\f \x01(\rR\rnodesBlocking\x1a;\n" +
+	"\x0enodes_blocking\x18\f \x01(\rR\rnodesBlocking\x128\n" +
+	"\breplicas\x18\r \x03(\v2\x1c.sekifuda.control.v1.ReplicaR\breplicas\x1a;\n" +
 	"\rEntitiesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x012\xd5\x04\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"b\n" +
+	"\aReplica\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x14\n" +
+	"\x05heard\x18\x02 \x01(\bR\x05heard\x12'\n" +
+	"\x0fnodes_connected\x18\x03 \x01(\rR\x0enodesConnected2\xd5\x04\n" +
 	"\rConfigService\x12Q\n" +
 	"\x06Commit\x12\".sekifuda.control.v1.CommitRequest\x1a#.sekifuda.control.v1.CommitResponse\x12H\n" +
 	"\x03Get\x12\x1f.sekifuda.control.v1.GetRequest\x1a .sekifuda.control.v1.GetResponse\x12K\n" +
@@ -2384,7 +2527,7 @@ func file_sekifuda_control_v1_control_proto_rawDescGZIP() []byte {
 	return file_sekifuda_control_v1_control_proto_rawDescData
 }
 
-var file_sekifuda_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_sekifuda_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_sekifuda_control_v1_control_proto_goTypes = []any{
 	(*Entity)(nil),                // 0: sekifuda.control.v1.Entity
 	(*Op)(nil),                    // 1: sekifuda.control.v1.Op
@@ -2420,27 +2563,28 @@ var file_sekifuda_control_v1_control_proto_goTypes = []any{
 	(*Refused)(nil),               // 31: sekifuda.control.v1.Refused
 	(*StatusRequest)(nil),         // 32: sekifuda.control.v1.StatusRequest
 	(*StatusResponse)(nil),        // 33: sekifuda.control.v1.StatusResponse
-	nil,                           // 34: sekifuda.control.v1.Node.LabelsEntry
-	nil,                           // 35: sekifuda.control.v1.StatusResponse.EntitiesEntry
-	(*anypb.Any)(nil),             // 36: google.protobuf.Any
-	(*durationpb.Duration)(nil),   // 37: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 38: google.protobuf.Timestamp
-	(*v1.Position)(nil),           // 39: sekifuda.feed.v1.Position
-	(*v1.Refusal)(nil),            // 40: sekifuda.feed.v1.Refusal
-	(*v1.LimitUse)(nil),           // 41: sekifuda.feed.v1.LimitUse
-	(*v1.RefusedRequest)(nil),     // 42: sekifuda.feed.v1.RefusedRequest
-	(*Block)(nil),                 // 43: sekifuda.control.v1.Block
+	(*Replica)(nil),               // 34: sekifuda.control.v1.Replica
+	nil,                           // 35: sekifuda.control.v1.Node.LabelsEntry
+	nil,                           // 36: sekifuda.control.v1.StatusResponse.EntitiesEntry
+	(*anypb.Any)(nil),             // 37: google.protobuf.Any
+	(*durationpb.Duration)(nil),   // 38: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 39: google.protobuf.Timestamp
+	(*v1.Position)(nil),           // 40: sekifuda.feed.v1.Position
+	(*v1.Refusal)(nil),            // 41: sekifuda.feed.v1.Refusal
+	(*v1.LimitUse)(nil),           // 42: sekifuda.feed.v1.LimitUse
+	(*v1.RefusedRequest)(nil),     // 43: sekifuda.feed.v1.RefusedRequest
+	(*Block)(nil),                 // 44: sekifuda.control.v1.Block
 }
 var file_sekifuda_control_v1_control_proto_depIdxs = []int32{
-	36, // 0: sekifuda.control.v1.Entity.spec:type_name -> google.protobuf.Any
-	36, // 1: sekifuda.control.v1.Op.put:type_name -> google.protobuf.Any
+	37, // 0: sekifuda.control.v1.Entity.spec:type_name -> google.protobuf.Any
+	37, // 1: sekifuda.control.v1.Op.put:type_name -> google.protobuf.Any
 	2,  // 2: sekifuda.control.v1.Op.delete:type_name -> sekifuda.control.v1.EntityRef
 	1,  // 3: sekifuda.control.v1.CommitRequest.ops:type_name -> sekifuda.control.v1.Op
 	4,  // 4: sekifuda.control.v1.CommitRequest.wait:type_name -> sekifuda.control.v1.Wait
-	37, // 5: sekifuda.control.v1.Wait.timeout:type_name -> google.protobuf.Duration
+	38, // 5: sekifuda.control.v1.Wait.timeout:type_name -> google.protobuf.Duration
 	6,  // 6: sekifuda.control.v1.CommitResponse.revision:type_name -> sekifuda.control.v1.Revision
 	0,  // 7: sekifuda.control.v1.CommitResponse.entities:type_name -> sekifuda.control.v1.Entity
-	38, // 8: sekifuda.control.v1.Revision.at:type_name -> google.protobuf.Timestamp
+	39, // 8: sekifuda.control.v1.Revision.at:type_name -> google.protobuf.Timestamp
 	2,  // 9: sekifuda.control.v1.GetRequest.ref:type_name -> sekifuda.control.v1.EntityRef
 	0,  // 10: sekifuda.control.v1.GetResponse.entity:type_name -> sekifuda.control.v1.Entity
 	2,  // 11: sekifuda.control.v1.ListRequest.ref:type_name -> sekifuda.control.v1.EntityRef
@@ -2455,52 +2599,53 @@ var file_sekifuda_control_v1_control_proto_depIdxs = []int32{
 	4,  // 20: sekifuda.control.v1.RevertRequest.wait:type_name -> sekifuda.control.v1.Wait
 	6,  // 21: sekifuda.control.v1.RevertResponse.revision:type_name -> sekifuda.control.v1.Revision
 	13, // 22: sekifuda.control.v1.RevertResponse.changes:type_name -> sekifuda.control.v1.Change
-	34, // 23: sekifuda.control.v1.Node.labels:type_name -> sekifuda.control.v1.Node.LabelsEntry
-	38, // 24: sekifuda.control.v1.Node.last_seen:type_name -> google.protobuf.Timestamp
-	39, // 25: sekifuda.control.v1.Node.running:type_name -> sekifuda.feed.v1.Position
-	39, // 26: sekifuda.control.v1.Node.target:type_name -> sekifuda.feed.v1.Position
-	40, // 27: sekifuda.control.v1.Node.refusal:type_name -> sekifuda.feed.v1.Refusal
-	37, // 28: sekifuda.control.v1.Node.clock_skew:type_name -> google.protobuf.Duration
+	35, // 23: sekifuda.control.v1.Node.labels:type_name -> sekifuda.control.v1.Node.LabelsEntry
+	39, // 24: sekifuda.control.v1.Node.last_seen:type_name -> google.protobuf.Timestamp
+	40, // 25: sekifuda.control.v1.Node.running:type_name -> sekifuda.feed.v1.Position
+	40, // 26: sekifuda.control.v1.Node.target:type_name -> sekifuda.feed.v1.Position
+	41, // 27: sekifuda.control.v1.Node.refusal:type_name -> sekifuda.feed.v1.Refusal
+	38, // 28: sekifuda.control.v1.Node.clock_skew:type_name -> google.protobuf.Duration
 	20, // 29: sekifuda.control.v1.ListNodesResponse.nodes:type_name -> sekifuda.control.v1.Node
 	20, // 30: sekifuda.control.v1.WatchNodesResponse.node:type_name -> sekifuda.control.v1.Node
-	41, // 31: sekifuda.control.v1.ListLimitsResponse.uses:type_name -> sekifuda.feed.v1.LimitUse
-	41, // 32: sekifuda.control.v1.ResetLimitsResponse.uses:type_name -> sekifuda.feed.v1.LimitUse
+	42, // 31: sekifuda.control.v1.ListLimitsResponse.uses:type_name -> sekifuda.feed.v1.LimitUse
+	42, // 32: sekifuda.control.v1.ResetLimitsResponse.uses:type_name -> sekifuda.feed.v1.LimitUse
 	31, // 33: sekifuda.control.v1.ListRefusalsResponse.refusals:type_name -> sekifuda.control.v1.Refused
-	42, // 34: sekifuda.control.v1.Refused.request:type_name -> sekifuda.feed.v1.RefusedRequest
-	35, // 35: sekifuda.control.v1.StatusResponse.entities:type_name -> sekifuda.control.v1.StatusResponse.EntitiesEntry
-	38, // 36: sekifuda.control.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	43, // 37: sekifuda.control.v1.StatusResponse.blocks:type_name -> sekifuda.control.v1.Block
-	3,  // 38: sekifuda.control.v1.ConfigService.Commit:input_type -> sekifuda.control.v1.CommitRequest
-	7,  // 39: sekifuda.control.v1.ConfigService.Get:input_type -> sekifuda.control.v1.GetRequest
-	9,  // 40: sekifuda.control.v1.ConfigService.List:input_type -> sekifuda.control.v1.ListRequest
-	11, // 41: sekifuda.control.v1.ConfigService.Watch:input_type -> sekifuda.control.v1.WatchRequest
-	14, // 42: sekifuda.control.v1.ConfigService.ListRevisions:input_type -> sekifuda.control.v1.ListRevisionsRequest
-	16, // 43: sekifuda.control.v1.ConfigService.Diff:input_type -> sekifuda.control.v1.DiffRequest
-	18, // 44: sekifuda.control.v1.ConfigService.Revert:input_type -> sekifuda.control.v1.RevertRequest
-	21, // 45: sekifuda.control.v1.FleetService.ListNodes:input_type -> sekifuda.control.v1.ListNodesRequest
-	23, // 46: sekifuda.control.v1.FleetService.WatchNodes:input_type -> sekifuda.control.v1.WatchNodesRequest
-	32, // 47: sekifuda.control.v1.FleetService.Status:input_type -> sekifuda.control.v1.StatusRequest
-	25, // 48: sekifuda.control.v1.FleetService.ListLimits:input_type -> sekifuda.control.v1.ListLimitsRequest
-	27, // 49: sekifuda.control.v1.FleetService.ResetLimits:input_type -> sekifuda.control.v1.ResetLimitsRequest
-	29, // 50: sekifuda.control.v1.FleetService.ListRefusals:input_type -> sekifuda.control.v1.ListRefusalsRequest
-	5,  // 51: sekifuda.control.v1.ConfigService.Commit:output_type -> sekifuda.control.v1.CommitResponse
-	8,  // 52: sekifuda.control.v1.ConfigService.Get:output_type -> sekifuda.control.v1.GetResponse
-	10, // 53: sekifuda.control.v1.ConfigService.List:output_type -> sekifuda.control.v1.ListResponse
-	12, // 54: sekifuda.control.v1.ConfigService.Watch:output_type -> sekifuda.control.v1.WatchResponse
-	15, // 55: sekifuda.control.v1.ConfigService.ListRevisions:output_type -> sekifuda.control.v1.ListRevisionsResponse
-	17, // 56: sekifuda.control.v1.ConfigService.Diff:output_type -> sekifuda.control.v1.DiffResponse
-	19, // 57: sekifuda.control.v1.ConfigService.Revert:output_type -> sekifuda.control.v1.RevertResponse
-	22, // 58: sekifuda.control.v1.FleetService.ListNodes:output_type -> sekifuda.control.v1.ListNodesResponse
-	24, // 59: sekifuda.control.v1.FleetService.WatchNodes:output_type -> sekifuda.control.v1.WatchNodesResponse
-	33, // 60: sekifuda.control.v1.FleetService.Status:output_type -> sekifuda.control.v1.StatusResponse
-	26, // 61: sekifuda.control.v1.FleetService.ListLimits:output_type -> sekifuda.control.v1.ListLimitsResponse
-	28, // 62: sekifuda.control.v1.FleetService.ResetLimits:output_type -> sekifuda.control.v1.ResetLimitsResponse
-	30, // 63: sekifuda.control.v1.FleetService.ListRefusals:output_type -> sekifuda.control.v1.ListRefusalsResponse
-	51, // [51:64] is the sub-list for method output_type
-	38, // [38:51] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	43, // 34: sekifuda.control.v1.Refused.request:type_name -> sekifuda.feed.v1.RefusedRequest
+	36, // 35: sekifuda.control.v1.StatusResponse.entities:type_name -> sekifuda.control.v1.StatusResponse.EntitiesEntry
+	39, // 36: sekifuda.control.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	44, // 37: sekifuda.control.v1.StatusResponse.blocks:type_name -> sekifuda.control.v1.Block
+	34, // 38: sekifuda.control.v1.StatusResponse.replicas:type_name -> sekifuda.control.v1.Replica
+	3,  // 39: sekifuda.control.v1.ConfigService.Commit:input_type -> sekifuda.control.v1.CommitRequest
+	7,  // 40: sekifuda.control.v1.ConfigService.Get:input_type -> sekifuda.control.v1.GetRequest
+	9,  // 41: sekifuda.control.v1.ConfigService.List:input_type -> sekifuda.control.v1.ListRequest
+	11, // 42: sekifuda.control.v1.ConfigService.Watch:input_type -> sekifuda.control.v1.WatchRequest
+	14, // 43: sekifuda.control.v1.ConfigService.ListRevisions:input_type -> sekifuda.control.v1.ListRevisionsRequest
+	16, // 44: sekifuda.control.v1.ConfigService.Diff:input_type -> sekifuda.control.v1.DiffRequest
+	18, // 45: sekifuda.control.v1.ConfigService.Revert:input_type -> sekifuda.control.v1.RevertRequest
+	21, // 46: sekifuda.control.v1.FleetService.ListNodes:input_type -> sekifuda.control.v1.ListNodesRequest
+	23, // 47: sekifuda.control.v1.FleetService.WatchNodes:input_type -> sekifuda.control.v1.WatchNodesRequest
+	32, // 48: sekifuda.control.v1.FleetService.Status:input_type -> sekifuda.control.v1.StatusRequest
+	25, // 49: sekifuda.control.v1.FleetService.ListLimits:input_type -> sekifuda.control.v1.ListLimitsRequest
+	27, // 50: sekifuda.control.v1.FleetService.ResetLimits:input_type -> sekifuda.control.v1.ResetLimitsRequest
+	29, // 51: sekifuda.control.v1.FleetService.ListRefusals:input_type -> sekifuda.control.v1.ListRefusalsRequest
+	5,  // 52: sekifuda.control.v1.ConfigService.Commit:output_type -> sekifuda.control.v1.CommitResponse
+	8,  // 53: sekifuda.control.v1.ConfigService.Get:output_type -> sekifuda.control.v1.GetResponse
+	10, // 54: sekifuda.control.v1.ConfigService.List:output_type -> sekifuda.control.v1.ListResponse
+	12, // 55: sekifuda.control.v1.ConfigService.Watch:output_type -> sekifuda.control.v1.WatchResponse
+	15, // 56: sekifuda.control.v1.ConfigService.ListRevisions:output_type -> sekifuda.control.v1.ListRevisionsResponse
+	17, // 57: sekifuda.control.v1.ConfigService.Diff:output_type -> sekifuda.control.v1.DiffResponse
+	19, // 58: sekifuda.control.v1.ConfigService.Revert:output_type -> sekifuda.control.v1.RevertResponse
+	22, // 59: sekifuda.control.v1.FleetService.ListNodes:output_type -> sekifuda.control.v1.ListNodesResponse
+	24, // 60: sekifuda.control.v1.FleetService.WatchNodes:output_type -> sekifuda.control.v1.WatchNodesResponse
+	33, // 61: sekifuda.control.v1.FleetService.Status:output_type -> sekifuda.control.v1.StatusResponse
+	26, // 62: sekifuda.control.v1.FleetService.ListLimits:output_type -> sekifuda.control.v1.ListLimitsResponse
+	28, // 63: sekifuda.control.v1.FleetService.ResetLimits:output_type -> sekifuda.control.v1.ResetLimitsResponse
+	30, // 64: sekifuda.control.v1.FleetService.ListRefusals:output_type -> sekifuda.control.v1.ListRefusalsResponse
+	52, // [52:65] is the sub-list for method output_type
+	39, // [39:52] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_sekifuda_control_v1_control_proto_init() }
@@ -2520,7 +2665,7 @@ func file_sekifuda_control_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sekifuda_control_v1_control_proto_rawDesc), len(file_sekifuda_control_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   36,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

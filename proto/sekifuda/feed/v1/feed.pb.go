@@ -80,7 +80,7 @@ func (x CacheOrder_What) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CacheOrder_What.Descriptor instead.
 func (CacheOrder_What) EnumDescriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{15, 0}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{16, 0}
 }
 
 // Entry is one entity in a snapshot. Its resource name is "<kind>/<id>".
@@ -907,6 +907,7 @@ type Question struct {
 	//	*Question_Cache
 	//	*Question_Limits
 	//	*Question_Refusals
+	//	*Question_LogLevel
 	Ask           isQuestion_Ask `protobuf_oneof:"ask"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1001,6 +1002,15 @@ func (x *Question) GetRefusals() *RefusalQuery {
 	return nil
 }
 
+func (x *Question) GetLogLevel() *LogLevelOrder {
+	if x != nil {
+		if x, ok := x.Ask.(*Question_LogLevel); ok {
+			return x.LogLevel
+		}
+	}
+	return nil
+}
+
 type isQuestion_Ask interface {
 	isQuestion_Ask()
 }
@@ -1026,6 +1036,10 @@ type Question_Refusals struct {
 	Refusals *RefusalQuery `protobuf:"bytes,6,opt,name=refusals,proto3,oneof"`
 }
 
+type Question_LogLevel struct {
+	LogLevel *LogLevelOrder `protobuf:"bytes,7,opt,name=log_level,json=logLevel,proto3,oneof"`
+}
+
 func (*Question_TargetsOf) isQuestion_Ask() {}
 
 func (*Question_SetHealth) isQuestion_Ask() {}
@@ -1035,6 +1049,8 @@ func (*Question_Cache) isQuestion_Ask() {}
 func (*Question_Limits) isQuestion_Ask() {}
 
 func (*Question_Refusals) isQuestion_Ask() {}
+
+func (*Question_LogLevel) isQuestion_Ask() {}
 
 // LimitOrder asks for the counts of a plugin's limits, or sets them back.
 type LimitOrder struct {
@@ -1117,6 +1133,61 @@ func (x *LimitOrder) GetOrder() string {
 	return ""
 }
 
+// LogLevelOrder changes how much the node logs.
+type LogLevelOrder struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "debug", "notice", ...
+	Level string `protobuf:"bytes,1,opt,name=level,proto3" json:"level,omitempty"`
+	// After so long it is what it was at the start; 0: never.
+	For           *durationpb.Duration `protobuf:"bytes,2,opt,name=for,proto3" json:"for,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogLevelOrder) Reset() {
+	*x = LogLevelOrder{}
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogLevelOrder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogLevelOrder) ProtoMessage() {}
+
+func (x *LogLevelOrder) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogLevelOrder.ProtoReflect.Descriptor instead.
+func (*LogLevelOrder) Descriptor() ([]byte, []int) {
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *LogLevelOrder) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+func (x *LogLevelOrder) GetFor() *durationpb.Duration {
+	if x != nil {
+		return x.For
+	}
+	return nil
+}
+
 // RefusalQuery asks why requests were refused.
 type RefusalQuery struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1129,7 +1200,7 @@ type RefusalQuery struct {
 
 func (x *RefusalQuery) Reset() {
 	*x = RefusalQuery{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[12]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1141,7 +1212,7 @@ func (x *RefusalQuery) String() string {
 func (*RefusalQuery) ProtoMessage() {}
 
 func (x *RefusalQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[12]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1154,7 +1225,7 @@ func (x *RefusalQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusalQuery.ProtoReflect.Descriptor instead.
 func (*RefusalQuery) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{12}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RefusalQuery) GetRequestId() string {
@@ -1189,7 +1260,7 @@ type LimitUse struct {
 
 func (x *LimitUse) Reset() {
 	*x = LimitUse{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[13]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1201,7 +1272,7 @@ func (x *LimitUse) String() string {
 func (*LimitUse) ProtoMessage() {}
 
 func (x *LimitUse) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[13]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1214,7 +1285,7 @@ func (x *LimitUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LimitUse.ProtoReflect.Descriptor instead.
 func (*LimitUse) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{13}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *LimitUse) GetPluginId() string {
@@ -1291,7 +1362,7 @@ type RefusedRequest struct {
 
 func (x *RefusedRequest) Reset() {
 	*x = RefusedRequest{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[14]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1303,7 +1374,7 @@ func (x *RefusedRequest) String() string {
 func (*RefusedRequest) ProtoMessage() {}
 
 func (x *RefusedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[14]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1316,7 +1387,7 @@ func (x *RefusedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedRequest.ProtoReflect.Descriptor instead.
 func (*RefusedRequest) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{14}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RefusedRequest) GetRequestId() string {
@@ -1435,7 +1506,7 @@ type CacheOrder struct {
 
 func (x *CacheOrder) Reset() {
 	*x = CacheOrder{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[15]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1447,7 +1518,7 @@ func (x *CacheOrder) String() string {
 func (*CacheOrder) ProtoMessage() {}
 
 func (x *CacheOrder) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[15]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1460,7 +1531,7 @@ func (x *CacheOrder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CacheOrder.ProtoReflect.Descriptor instead.
 func (*CacheOrder) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{15}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CacheOrder) GetWhat() CacheOrder_What {
@@ -1492,7 +1563,7 @@ type HealthOrder struct {
 
 func (x *HealthOrder) Reset() {
 	*x = HealthOrder{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[16]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1504,7 +1575,7 @@ func (x *HealthOrder) String() string {
 func (*HealthOrder) ProtoMessage() {}
 
 func (x *HealthOrder) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[16]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1517,7 +1588,7 @@ func (x *HealthOrder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthOrder.ProtoReflect.Descriptor instead.
 func (*HealthOrder) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{16}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *HealthOrder) GetUpstreamId() string {
@@ -1574,7 +1645,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[17]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1586,7 +1657,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[17]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1599,7 +1670,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{17}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Answer) GetQuestion() uint64 {
@@ -1665,7 +1736,7 @@ type UpstreamHealth struct {
 
 func (x *UpstreamHealth) Reset() {
 	*x = UpstreamHealth{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[18]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1677,7 +1748,7 @@ func (x *UpstreamHealth) String() string {
 func (*UpstreamHealth) ProtoMessage() {}
 
 func (x *UpstreamHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[18]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1690,7 +1761,7 @@ func (x *UpstreamHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpstreamHealth.ProtoReflect.Descriptor instead.
 func (*UpstreamHealth) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{18}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UpstreamHealth) GetChecked() bool {
@@ -1729,7 +1800,7 @@ type TargetHealth struct {
 
 func (x *TargetHealth) Reset() {
 	*x = TargetHealth{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[19]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1741,7 +1812,7 @@ func (x *TargetHealth) String() string {
 func (*TargetHealth) ProtoMessage() {}
 
 func (x *TargetHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[19]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1754,7 +1825,7 @@ func (x *TargetHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TargetHealth.ProtoReflect.Descriptor instead.
 func (*TargetHealth) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{19}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *TargetHealth) GetId() string {
@@ -1811,7 +1882,7 @@ type AddressHealth struct {
 
 func (x *AddressHealth) Reset() {
 	*x = AddressHealth{}
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[20]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1823,7 +1894,7 @@ func (x *AddressHealth) String() string {
 func (*AddressHealth) ProtoMessage() {}
 
 func (x *AddressHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[20]
+	mi := &file_sekifuda_feed_v1_feed_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1836,7 +1907,7 @@ func (x *AddressHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressHealth.ProtoReflect.Descriptor instead.
 func (*AddressHealth) Descriptor() ([]byte, []int) {
-	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{20}
+	return file_sekifuda_feed_v1_feed_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AddressHealth) GetIp() string {
@@ -1939,7 +2010,7 @@ const file_sekifuda_feed_v1_feed_proto_rawDesc = "" +
 	"\tlog_level\x18\x03 \x01(\tH\x00R\blogLevel\x128\n" +
 	"\bquestion\x18\x04 \x01(\v2\x1a.sekifuda.feed.v1.QuestionH\x00R\bquestion\x122\n" +
 	"\x06blocks\x18\x05 \x01(\v2\x18.sekifuda.feed.v1.BlocksH\x00R\x06blocksB\v\n" +
-	"\tdirective\"\xae\x02\n" +
+	"\tdirective\"\xee\x02\n" +
 	"\bQuestion\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1f\n" +
 	"\n" +
@@ -1948,7 +2019,8 @@ const file_sekifuda_feed_v1_feed_proto_rawDesc = "" +
 	"set_health\x18\x03 \x01(\v2\x1d.sekifuda.feed.v1.HealthOrderH\x00R\tsetHealth\x124\n" +
 	"\x05cache\x18\x04 \x01(\v2\x1c.sekifuda.feed.v1.CacheOrderH\x00R\x05cache\x126\n" +
 	"\x06limits\x18\x05 \x01(\v2\x1c.sekifuda.feed.v1.LimitOrderH\x00R\x06limits\x12<\n" +
-	"\brefusals\x18\x06 \x01(\v2\x1e.sekifuda.feed.v1.RefusalQueryH\x00R\brefusalsB\x05\n" +
+	"\brefusals\x18\x06 \x01(\v2\x1e.sekifuda.feed.v1.RefusalQueryH\x00R\brefusals\x12>\n" +
+	"\tlog_level\x18\a \x01(\v2\x1f.sekifuda.feed.v1.LogLevelOrderH\x00R\blogLevelB\x05\n" +
 	"\x03ask\"\x89\x01\n" +
 	"\n" +
 	"LimitOrder\x12\x1b\n" +
@@ -1958,7 +2030,10 @@ const file_sekifuda_feed_v1_feed_proto_rawDesc = "" +
 	"identifier\x12\x14\n" +
 	"\x05reset\x18\x03 \x01(\bR\x05reset\x12\x12\n" +
 	"\x04most\x18\x04 \x01(\rR\x04most\x12\x14\n" +
-	"\x05order\x18\x05 \x01(\tR\x05order\"E\n" +
+	"\x05order\x18\x05 \x01(\tR\x05order\"R\n" +
+	"\rLogLevelOrder\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\tR\x05level\x12+\n" +
+	"\x03for\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03for\"E\n" +
 	"\fRefusalQuery\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x16\n" +
@@ -2049,7 +2124,7 @@ func file_sekifuda_feed_v1_feed_proto_rawDescGZIP() []byte {
 }
 
 var file_sekifuda_feed_v1_feed_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sekifuda_feed_v1_feed_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_sekifuda_feed_v1_feed_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_sekifuda_feed_v1_feed_proto_goTypes = []any{
 	(CacheOrder_What)(0),          // 0: sekifuda.feed.v1.CacheOrder.What
 	(*Entry)(nil),                 // 1: sekifuda.feed.v1.Entry
@@ -2064,53 +2139,56 @@ var file_sekifuda_feed_v1_feed_proto_goTypes = []any{
 	(*ReportResponse)(nil),        // 10: sekifuda.feed.v1.ReportResponse
 	(*Question)(nil),              // 11: sekifuda.feed.v1.Question
 	(*LimitOrder)(nil),            // 12: sekifuda.feed.v1.LimitOrder
-	(*RefusalQuery)(nil),          // 13: sekifuda.feed.v1.RefusalQuery
-	(*LimitUse)(nil),              // 14: sekifuda.feed.v1.LimitUse
-	(*RefusedRequest)(nil),        // 15: sekifuda.feed.v1.RefusedRequest
-	(*CacheOrder)(nil),            // 16: sekifuda.feed.v1.CacheOrder
-	(*HealthOrder)(nil),           // 17: sekifuda.feed.v1.HealthOrder
-	(*Answer)(nil),                // 18: sekifuda.feed.v1.Answer
-	(*UpstreamHealth)(nil),        // 19: sekifuda.feed.v1.UpstreamHealth
-	(*TargetHealth)(nil),          // 20: sekifuda.feed.v1.TargetHealth
-	(*AddressHealth)(nil),         // 21: sekifuda.feed.v1.AddressHealth
-	nil,                           // 22: sekifuda.feed.v1.ReportRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
+	(*LogLevelOrder)(nil),         // 13: sekifuda.feed.v1.LogLevelOrder
+	(*RefusalQuery)(nil),          // 14: sekifuda.feed.v1.RefusalQuery
+	(*LimitUse)(nil),              // 15: sekifuda.feed.v1.LimitUse
+	(*RefusedRequest)(nil),        // 16: sekifuda.feed.v1.RefusedRequest
+	(*CacheOrder)(nil),            // 17: sekifuda.feed.v1.CacheOrder
+	(*HealthOrder)(nil),           // 18: sekifuda.feed.v1.HealthOrder
+	(*Answer)(nil),                // 19: sekifuda.feed.v1.Answer
+	(*UpstreamHealth)(nil),        // 20: sekifuda.feed.v1.UpstreamHealth
+	(*TargetHealth)(nil),          // 21: sekifuda.feed.v1.TargetHealth
+	(*AddressHealth)(nil),         // 22: sekifuda.feed.v1.AddressHealth
+	nil,                           // 23: sekifuda.feed.v1.ReportRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 25: google.protobuf.Duration
 }
 var file_sekifuda_feed_v1_feed_proto_depIdxs = []int32{
 	2,  // 0: sekifuda.feed.v1.Refusal.running:type_name -> sekifuda.feed.v1.Position
 	2,  // 1: sekifuda.feed.v1.Refusal.refused:type_name -> sekifuda.feed.v1.Position
 	4,  // 2: sekifuda.feed.v1.Refusal.violations:type_name -> sekifuda.feed.v1.Violation
-	22, // 3: sekifuda.feed.v1.ReportRequest.labels:type_name -> sekifuda.feed.v1.ReportRequest.LabelsEntry
+	23, // 3: sekifuda.feed.v1.ReportRequest.labels:type_name -> sekifuda.feed.v1.ReportRequest.LabelsEntry
 	2,  // 4: sekifuda.feed.v1.ReportRequest.running:type_name -> sekifuda.feed.v1.Position
-	23, // 5: sekifuda.feed.v1.ReportRequest.applied_at:type_name -> google.protobuf.Timestamp
-	23, // 6: sekifuda.feed.v1.ReportRequest.node_time:type_name -> google.protobuf.Timestamp
+	24, // 5: sekifuda.feed.v1.ReportRequest.applied_at:type_name -> google.protobuf.Timestamp
+	24, // 6: sekifuda.feed.v1.ReportRequest.node_time:type_name -> google.protobuf.Timestamp
 	9,  // 7: sekifuda.feed.v1.ReportRequest.stats:type_name -> sekifuda.feed.v1.RevisionStats
-	18, // 8: sekifuda.feed.v1.ReportRequest.answer:type_name -> sekifuda.feed.v1.Answer
+	19, // 8: sekifuda.feed.v1.ReportRequest.answer:type_name -> sekifuda.feed.v1.Answer
 	6,  // 9: sekifuda.feed.v1.ReportRequest.blocks:type_name -> sekifuda.feed.v1.BlocksEnforced
 	8,  // 10: sekifuda.feed.v1.Blocks.blocks:type_name -> sekifuda.feed.v1.Block
-	24, // 11: sekifuda.feed.v1.Block.left:type_name -> google.protobuf.Duration
-	23, // 12: sekifuda.feed.v1.Block.until:type_name -> google.protobuf.Timestamp
+	25, // 11: sekifuda.feed.v1.Block.left:type_name -> google.protobuf.Duration
+	24, // 12: sekifuda.feed.v1.Block.until:type_name -> google.protobuf.Timestamp
 	11, // 13: sekifuda.feed.v1.ReportResponse.question:type_name -> sekifuda.feed.v1.Question
 	7,  // 14: sekifuda.feed.v1.ReportResponse.blocks:type_name -> sekifuda.feed.v1.Blocks
-	17, // 15: sekifuda.feed.v1.Question.set_health:type_name -> sekifuda.feed.v1.HealthOrder
-	16, // 16: sekifuda.feed.v1.Question.cache:type_name -> sekifuda.feed.v1.CacheOrder
+	18, // 15: sekifuda.feed.v1.Question.set_health:type_name -> sekifuda.feed.v1.HealthOrder
+	17, // 16: sekifuda.feed.v1.Question.cache:type_name -> sekifuda.feed.v1.CacheOrder
 	12, // 17: sekifuda.feed.v1.Question.limits:type_name -> sekifuda.feed.v1.LimitOrder
-	13, // 18: sekifuda.feed.v1.Question.refusals:type_name -> sekifuda.feed.v1.RefusalQuery
-	23, // 19: sekifuda.feed.v1.RefusedRequest.at:type_name -> google.protobuf.Timestamp
-	0,  // 20: sekifuda.feed.v1.CacheOrder.what:type_name -> sekifuda.feed.v1.CacheOrder.What
-	19, // 21: sekifuda.feed.v1.Answer.health:type_name -> sekifuda.feed.v1.UpstreamHealth
-	14, // 22: sekifuda.feed.v1.Answer.limits:type_name -> sekifuda.feed.v1.LimitUse
-	15, // 23: sekifuda.feed.v1.Answer.refusals:type_name -> sekifuda.feed.v1.RefusedRequest
-	20, // 24: sekifuda.feed.v1.UpstreamHealth.targets:type_name -> sekifuda.feed.v1.TargetHealth
-	21, // 25: sekifuda.feed.v1.TargetHealth.addresses:type_name -> sekifuda.feed.v1.AddressHealth
-	5,  // 26: sekifuda.feed.v1.NodeService.Report:input_type -> sekifuda.feed.v1.ReportRequest
-	10, // 27: sekifuda.feed.v1.NodeService.Report:output_type -> sekifuda.feed.v1.ReportResponse
-	27, // [27:28] is the sub-list for method output_type
-	26, // [26:27] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	14, // 18: sekifuda.feed.v1.Question.refusals:type_name -> sekifuda.feed.v1.RefusalQuery
+	13, // 19: sekifuda.feed.v1.Question.log_level:type_name -> sekifuda.feed.v1.LogLevelOrder
+	25, // 20: sekifuda.feed.v1.LogLevelOrder.for:type_name -> google.protobuf.Duration
+	24, // 21: sekifuda.feed.v1.RefusedRequest.at:type_name -> google.protobuf.Timestamp
+	0,  // 22: sekifuda.feed.v1.CacheOrder.what:type_name -> sekifuda.feed.v1.CacheOrder.What
+	20, // 23: sekifuda.feed.v1.Answer.health:type_name -> sekifuda.feed.v1.UpstreamHealth
+	15, // 24: sekifuda.feed.v1.Answer.limits:type_name -> sekifuda.feed.v1.LimitUse
+	16, // 25: sekifuda.feed.v1.Answer.refusals:type_name -> sekifuda.feed.v1.RefusedRequest
+	21, // 26: sekifuda.feed.v1.UpstreamHealth.targets:type_name -> sekifuda.feed.v1.TargetHealth
+	22, // 27: sekifuda.feed.v1.TargetHealth.addresses:type_name -> sekifuda.feed.v1.AddressHealth
+	5,  // 28: sekifuda.feed.v1.NodeService.Report:input_type -> sekifuda.feed.v1.ReportRequest
+	10, // 29: sekifuda.feed.v1.NodeService.Report:output_type -> sekifuda.feed.v1.ReportResponse
+	29, // [29:30] is the sub-list for method output_type
+	28, // [28:29] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_sekifuda_feed_v1_feed_proto_init() }
@@ -2131,6 +2209,7 @@ func file_sekifuda_feed_v1_feed_proto_init() {
 		(*Question_Cache)(nil),
 		(*Question_Limits)(nil),
 		(*Question_Refusals)(nil),
+		(*Question_LogLevel)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2138,7 +2217,7 @@ func file_sekifuda_feed_v1_feed_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sekifuda_feed_v1_feed_proto_rawDesc), len(file_sekifuda_feed_v1_feed_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   22,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
