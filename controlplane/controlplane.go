@@ -63,6 +63,8 @@ type Options struct {
 	Now     func() time.Time
 	// KeepRefused leaves revisions that nodes refuse as they are, for somebody to mend.
 	KeepRefused bool
+	// AdminMarks are what the Admin API leaves on its answers.
+	AdminMarks adminapi.Marks
 	// WindowRule may have the runs of a client of the Admin API be change windows.
 	WindowRule adminapi.WindowRule
 
@@ -226,7 +228,7 @@ func (c *ControlPlane) serveFeeds(ctx context.Context, g *errgroup.Group) {
 func (c *ControlPlane) adminAPI() http.Handler {
 	return adminapi.New(adminapi.Options{
 		Config: c.config, Plugins: c.Plugins, Waiter: c.fleet, Node: c.Node, Metrics: c.Metrics,
-		Fleet: dataPlanes{c.fleet}, Health: asked{c.fleet}, Cache: asked{c.fleet}, Windows: c.windows, Blocks: blocks{c.blocks, c.fleet}, WindowRule: c.WindowRule, Log: c.Log, WaitAtMost: waitAtMost, Server: "kong/3.9.1",
+		Fleet: dataPlanes{c.fleet}, Health: asked{c.fleet}, Cache: asked{c.fleet}, Windows: c.windows, Blocks: blocks{c.blocks, c.fleet}, WindowRule: c.WindowRule, Log: c.Log, WaitAtMost: waitAtMost, Marks: c.AdminMarks,
 	})
 }
 

@@ -298,7 +298,14 @@ func (p *process) office(ctx context.Context, s *officeSettings, gate *gateSetti
 	o := controlplane.Options{
 		Schema: p.schema, Plugins: p.plugins, Checker: checker{p.plugins, p.schema}, Version: version, Log: p.log, Now: time.Now,
 		OpenFeeds: open, KeepRefused: s.keepRefused,
-		WindowRule: adminapi.WindowRule{Agent: s.windowAgent, Quiet: s.windowQuiet},
+		WindowRule: adminapi.WindowRule{Agent: s.windowAgent, Quiet: s.windowQuiet}, AdminMarks: adminapi.KongMarks(),
+	}
+	if gate != nil {
+		marks, err := engine.ParseIdentity(gate.headers, gate.headersUp)
+		if err != nil {
+			return nil, nil, fmt.Errorf("--headers, --headers-upstream: %w", err)
+		}
+		o.AdminMarks = adminapi.Marks{Server: marks.Server, Latency: marks.AdminLatency}
 	}
 	nodeID, err := p.nodeID(gate)
 	if err != nil {

@@ -109,6 +109,20 @@ func TestCertificatesByName(t *testing.T) {
 	}
 }
 
+// TestAdminMarks has --headers take the marks of the Admin API away too.
+func TestAdminMarks(t *testing.T) {
+	t.Parallel()
+	p := run(t, t.TempDir(), "--headers", "off")
+	res, err := http.Get(p.URLs["admin"] + "/services")
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if h := res.Header; h.Get("Server") != "" || h.Get("X-Kong-Admin-Latency") != "" {
+		t.Errorf("with headers = off: %v", h)
+	}
+}
+
 // TestPutByNameWithID puts entities by name whose bodies bring an id: a new one gets it, one
 // that exists keeps its own, and the id of another is nobody's to take.
 func TestPutByNameWithID(t *testing.T) {
