@@ -225,6 +225,9 @@ func (c *ControlPlane) serveFeeds(ctx context.Context, g *errgroup.Group) {
 	}
 }
 
+// Status answers GET /status as the Admin API does, to whoever reaches it.
+func (c *ControlPlane) Status() http.Handler { return c.adminAPI() }
+
 func (c *ControlPlane) adminAPI() http.Handler {
 	return adminapi.New(adminapi.Options{
 		Config: c.config, Plugins: c.Plugins, Waiter: c.fleet, Node: c.Node, Metrics: c.Metrics,

@@ -235,6 +235,13 @@ func TestSpecs(t *testing.T) {
 			t.Errorf("%s: %d %.900s, want %d %s", c.name, code, out, c.code, c.says)
 		}
 	}
+	for path, want := range map[string]string{
+		"/status": `"database":{"reachable":true}`, "/status?scale=-1": `{"message":"scale must be equal or greater than 0"}`, "/none": `{"message":"Not found"}`,
+	} {
+		if _, out := call(t, http.MethodGet, p.URLs["status"]+path, ""); !strings.Contains(out, want) {
+			t.Errorf("the status listener's %s: %s, want %s", path, out, want)
+		}
+	}
 	if _, out := call(t, http.MethodGet, admin+"/status", ""); strings.Contains(out, "configuration_hash") {
 		t.Errorf("/status of a gateway with a database: %s, want no configuration_hash", out)
 	}
