@@ -228,6 +228,12 @@ func TestSpecs(t *testing.T) {
 			`"fields":{"target":"Invalid target; not a valid hostname or ip address"}`},
 		{"no target, judged alone", "POST", "/schemas/targets/validate", `{"target":"some invalid host name","upstream":{"id":"` + id + `"}}`, 400,
 			"Invalid target ('some invalid host name'); not a valid hostname or ip address"},
+		{"a metric without a kind", "POST", "/schemas/plugins/validate", `{"name":"statsd","config":{"metrics":[{"name":"request_count","sample_rate":1}]}}`, 400,
+			`"stat_type":"field required for entity check"`},
+		{"a metric without a kind, to Datadog", "POST", "/schemas/plugins/validate", `{"name":"datadog","config":{"metrics":[{"name":"request_count","sample_rate":1}]}}`, 400,
+			`"stat_type":"field required for entity check"`},
+		{"a tag twice", "POST", "/schemas/plugins/validate", `{"name":"zipkin","config":{"static_tags":[{"name":"foo","value":"a"},{"name":"foo","value":"b"}]}}`, 400,
+			`"static_tags":"repeated tags are not allowed: foo"`},
 		{"a target", "POST", "/upstreams/u/targets", `{"target":"a.test"}`, 201, `"target":"a.test:8000"`},
 	} {
 		code, out := call(t, c.method, admin+c.path, c.body)
