@@ -64,6 +64,8 @@ type Options struct {
 	Now     func() time.Time
 	// KeepRefused leaves revisions that nodes refuse as they are, for somebody to mend.
 	KeepRefused bool
+	// AdminMarks are what the Admin API leaves on its answers.
+	AdminMarks adminapi.Marks
 	// WindowRule may have the runs of a client of the Admin API be change windows.
 	WindowRule adminapi.WindowRule
 
@@ -242,6 +244,9 @@ func (c *ControlPlane) serveFeeds(ctx context.Context, g *errgroup.Group) {
 	}
 }
 
+// Status answers GET /status as the Admin API does, to whoever reaches it.
+func (c *ControlPlane) Status() http.Handler { return c.adminAPI() }
+
 func (c *ControlPlane) adminAPI() http.Handler {
 	var elsewhere adminapi.Elsewhere
 	if len(c.ReplicaSecret) > 0 {
@@ -249,7 +254,7 @@ func (c *ControlPlane) adminAPI() http.Handler {
 	}
 	return adminapi.New(adminapi.Options{
 		Config: c.config, Plugins: c.Plugins, Waiter: c.fleet, Node: c.Node, Metrics: c.Metrics,
-		Fleet: dataPlanes{c.replicas}, Health: asked{c.replicas}, Cache: asked{c.replicas}, LogLevel: asked{c.replicas}.logLevel, Windows: c.windows, Elsewhere: elsewhere, Blocks: blocks{c.blocks, c.fleet}, WindowRule: c.WindowRule, Log: c.Log, WaitAtMost: waitAtMost, Server: "kong/3.9.1",
+		Fleet: dataPlanes{c.replicas}, Health: asked{c.replicas}, Cache: asked{c.replicas}, LogLevel: asked{c.replicas}.logLevel, Windows: c.windows, Elsewhere: elsewhere, Blocks: blocks{c.blocks, c.fleet}, WindowRule: c.WindowRule, Log: c.Log, WaitAtMost: waitAtMost, Marks: c.AdminMarks,
 	})
 }
 

@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
+	"net/http"
 	"sync/atomic"
 
 	"github.com/sekifuda/sekifuda/controlplane"
 )
 
 // desk is the control plane of a process. It can be closed for another process, and opened again
-// when that one does not take over. Its methods but reachable are one goroutine's at a time.
+// when that one does not take over. Its methods but reachable and ServeHTTP are one goroutine's at a time.
 type desk struct {
 	open func() (cp *controlplane.ControlPlane, closeStore func(), err error)
 
@@ -62,4 +63,9 @@ func (d *desk) close() (err error) {
 func (d *desk) reachable() bool {
 	cp := d.cp.Load()
 	return cp != nil && cp.Reachable()
+}
+
+// ServeHTTP answers GET /status as the Admin API does.
+func (d *desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	d.cp.Load().Status().ServeHTTP(w, r)
 }

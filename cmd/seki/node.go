@@ -2,11 +2,13 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"runtime"
 	"strconv"
 	"time"
 
+	"github.com/sekifuda/sekifuda/controlplane/adminapi"
 	"github.com/sekifuda/sekifuda/dataplane"
 )
 
@@ -65,6 +67,18 @@ func (n *node) Status(unit string, scale int) map[string]any {
 			"lua_shared_dicts": map[string]any{"kong": dict, "kong_db_cache": dict},
 		},
 	}
+}
+
+// ServeHTTP answers GET /status of a node without a control plane, as Kong's data planes do.
+func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	unit, scale, complaint := adminapi.Units(r.URL.Query())
+	if complaint != "" {
+		answerJSON(w, http.StatusBadRequest, map[string]any{"message": complaint})
+		return
+	}
+	body := n.Status(unit, scale)
+	body["configuration_hash"] = n.gate.Running().Hash.String()[:32]
+	answerJSON(w, http.StatusOK, body)
 }
 
 // size words bytes as Kong does: "0.02 MiB", or a plain number in bytes.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -158,7 +159,7 @@ func runAll(ctx context.Context, c *call) error {
 		return err
 	}
 	defer d.close()
-	if err := p.status(dp.Ready, dp); err != nil {
+	if err := p.status(dp.Ready, &d, dp); err != nil {
 		return err
 	}
 	p.announce("both planes in one process")
@@ -192,7 +193,7 @@ func runControlPlane(ctx context.Context, c *call) error {
 			return errors.New("no revision is published yet")
 		}
 		return nil
-	}, nil); err != nil {
+	}, &d, nil); err != nil {
 		return err
 	}
 	p.announce("control plane")
@@ -226,7 +227,7 @@ func runDataPlane(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := p.status(dp.Ready, dp); err != nil {
+	if err := p.status(dp.Ready, &node{gate: dp}, dp); err != nil {
 		return err
 	}
 	p.announce("node " + dp.NodeID())
@@ -298,7 +299,14 @@ func (p *process) office(ctx context.Context, s *officeSettings, gate *gateSetti
 	o := controlplane.Options{
 		Schema: p.schema, Plugins: p.plugins, Checker: checker{p.plugins, p.schema}, Version: version, Log: p.log, Now: time.Now,
 		OpenFeeds: open, KeepRefused: s.keepRefused,
-		WindowRule: adminapi.WindowRule{Agent: s.windowAgent, Quiet: s.windowQuiet},
+		WindowRule: adminapi.WindowRule{Agent: s.windowAgent, Quiet: s.windowQuiet}, AdminMarks: adminapi.KongMarks(),
+	}
+	if gate != nil {
+		marks, err := engine.ParseIdentity(gate.headers, gate.headersUp)
+		if err != nil {
+			return nil, nil, fmt.Errorf("--headers, --headers-upstream: %w", err)
+		}
+		o.AdminMarks = adminapi.Marks{Server: marks.Server, Latency: marks.AdminLatency}
 	}
 	nodeID, err := p.nodeID(gate)
 	if err != nil {
@@ -368,9 +376,9 @@ func (p *process) nodeID(gate *gateSettings) (string, error) {
 	return dataplane.KeptID(filepath.Join(p.dataDir, "controlplane-id"))
 }
 
-// status serves the status listener until the process ends; dp is the node in this process, if
-// there is one.
-func (p *process) status(ready func() error, dp *dataplane.DataPlane) error {
+// status serves the status listener until the process ends: about answers GET /status; dp is
+// the node in this process, if there is one.
+func (p *process) status(ready func() error, about http.Handler, dp *dataplane.DataPlane) error {
 	l, err := p.open("status", "http", "status-listen", p.statusListen)
 	if err != nil || l == nil {
 		return err
@@ -378,7 +386,10 @@ func (p *process) status(ready func() error, dp *dataplane.DataPlane) error {
 	p.asked = l
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status/ready", func(w http.ResponseWriter, _ *http.Request) { answerReady(w, ready()) })
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answerReady(w, ready()) })
+	mux.Handle("GET /status", about)
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		answerJSON(w, http.StatusNotFound, map[string]any{"message": "Not found"})
+	})
 	if dp != nil {
 		mux.Handle("GET /metrics", dp.Metrics())
 		mux.Handle("GET /status/refusals", dp.Refusals())
@@ -393,13 +404,21 @@ func (p *process) status(ready func() error, dp *dataplane.DataPlane) error {
 }
 
 func answerReady(w http.ResponseWriter, err error) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	if err != nil {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		fmt.Fprintf(w, "{\"message\":%q}", err.Error())
+		answerJSON(w, http.StatusServiceUnavailable, map[string]any{"message": err.Error()})
 		return
 	}
-	fmt.Fprint(w, `{"message":"ready"}`)
+	answerJSON(w, http.StatusOK, map[string]any{"message": "ready"})
+}
+
+func answerJSON(w http.ResponseWriter, status int, body map[string]any) {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		raw, status = []byte(`{"message":"An unexpected error occurred"}`), http.StatusInternalServerError
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	w.Write(raw)
 }
 
 // run runs the planes until ctx ends or a successor serves. The node drains while its control plane

@@ -63,9 +63,17 @@ type Options struct {
 	WindowRule WindowRule
 	// WaitAtMost bounds how long a write's answer is held back by default.
 	WaitAtMost time.Duration
-	// Server is the Server header: Kong's token, unless our identity is asked for.
-	Server string
+	Marks      Marks
 }
+
+// Marks are what the API leaves on its answers.
+type Marks struct {
+	Server  string // token in Server; "": no such line
+	Latency bool   // X-Kong-Admin-Latency
+}
+
+// KongMarks are what clients of Kong 3.9.1 see by default.
+func KongMarks() Marks { return Marks{Server: "kong/3.9.1", Latency: true} }
 
 // API serves Kong's Admin API. It is safe for concurrent use.
 type API struct {
@@ -98,6 +106,7 @@ type request struct {
 	Config *config.Config
 	window *config.Window
 	wait   wait // for nodes, as the client asks
+	marked bool // not so: a page of nginx's own, which has none of our lines
 }
 
 // ServeHTTP implements http.Handler.
@@ -108,7 +117,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h := w.Header()
-	h.Set("Server", a.Server)
+	if q.marked = true; a.Marks.Server != "" {
+		h.Set("Server", a.Marks.Server)
+	}
 	h.Set("Access-Control-Allow-Origin", allowOrigin(r))
 	h.Set("Access-Control-Allow-Credentials", "true")
 
@@ -181,6 +192,9 @@ func allowOrigin(r *http.Request) string {
 
 // latency dates the answer; Kong counts whole milliseconds.
 func (q *request) latency() {
+	if !q.marked || !q.Marks.Latency {
+		return
+	}
 	ms := time.Since(q.start).Milliseconds()
 	q.w.Header().Set("X-Kong-Admin-Latency", strconv.FormatInt(ms, 10))
 }

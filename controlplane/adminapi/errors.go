@@ -106,9 +106,7 @@ func (q *request) page(status int) {
 }
 
 func (q *request) send(status int, contentType string, raw []byte) {
-	if q.w.Header().Get("Server") != "" { // a page of nginx's own has none of our lines
-		q.latency()
-	}
+	q.latency()
 	h := q.w.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.Itoa(len(raw)))

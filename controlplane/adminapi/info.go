@@ -3,6 +3,7 @@ package adminapi
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"runtime"
 	"strconv"
 	"strings"
@@ -87,27 +88,36 @@ func (q *request) pluginsInUse() ([]any, error) {
 }
 
 func (q *request) status() error {
-	args := q.r.URL.Query()
-	unit, scale := "m", 2
-	if v := args.Get("unit"); v != "" {
-		unit = strings.ToLower(v)
-		if !strings.Contains("bkmg", unit) || len(unit) != 1 {
-			return &answered{http.StatusBadRequest, "invalid unit '" + v + "' (expected 'k/K', 'm/M', or 'g/G')"}
-		}
-	}
-	if v := args.Get("scale"); v != "" {
-		n, err := strconv.Atoi(v)
-		if err == nil && n < 0 {
-			return &answered{http.StatusBadRequest, "scale must be equal or greater than 0"}
-		}
-		if err == nil {
-			scale = n
-		}
+	unit, scale, complaint := Units(q.r.URL.Query())
+	if complaint != "" {
+		return &answered{http.StatusBadRequest, complaint}
 	}
 	body := q.Node.Status(unit, scale)
 	body["database"] = map[string]any{"reachable": q.Config.Ping(q.r.Context()) == nil}
 	q.json(http.StatusOK, body)
 	return nil
+}
+
+// Units reads in which unit and with how many decimals GET /status is asked to tell sizes; a
+// complaint is what to answer instead.
+func Units(args url.Values) (unit string, scale int, complaint string) {
+	unit, scale = "m", 2
+	if v := args.Get("unit"); v != "" {
+		unit = strings.ToLower(v)
+		if !strings.Contains("bkmg", unit) || len(unit) != 1 {
+			return "", 0, "invalid unit '" + v + "' (expected 'k/K', 'm/M', or 'g/G')"
+		}
+	}
+	if v := args.Get("scale"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err == nil && n < 0 {
+			return "", 0, "scale must be equal or greater than 0"
+		}
+		if err == nil {
+			scale = n
+		}
+	}
+	return unit, scale, ""
 }
 
 func (q *request) endpoints() error {

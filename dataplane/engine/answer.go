@@ -8,7 +8,7 @@ import (
 
 // verdict answers as a filter decided.
 func (e *exchange) verdict(v plugin.Verdict) {
-	e.x.Reason, e.proxied = v.Reason(), v.IsKept()
+	e.x.Reason, e.proxied, e.kept = v.Reason(), v.IsKept(), v.IsKept()
 	if contentType, body, ok := v.Raw(); ok {
 		e.raw(v.Status(), contentType, body)
 		return

@@ -50,6 +50,7 @@ type exchange struct {
 	prefix     string // of the path that was stripped
 	cookie     string // that the client is given, to come back to the same target
 	proxied    bool   // a try was made, or the answer is one of an earlier try
+	kept       bool   // the answer is one of an earlier try
 	reason     string // phrase of the answer's status
 	connection string // what the answer's Connection says, when that is special
 	bodyless   bool   // the answer has no body on the wire
@@ -95,7 +96,7 @@ func (e *exchange) begin(start time.Time) {
 	e.picked = e.picked[:0]
 	e.pick.Reset()
 	e.body.reset()
-	e.trusted, e.prefix, e.cookie, e.proxied = false, "", "", false
+	e.trusted, e.prefix, e.cookie, e.proxied, e.kept = false, "", "", false, false
 	e.reason, e.connection, e.bodyless = "", "", false
 	e.scratch = e.scratch[:0]
 	e.newID()

@@ -167,9 +167,16 @@ func TestRawVerdicts(t *testing.T) {
 func TestKeptAnswersAreMarkedAsProxied(t *testing.T) {
 	t.Parallel()
 	g := startGate(t, "", withChain(chainOf(requestFunc(func(*plugin.Exchange) plugin.Verdict {
-		return plugin.Exit(200, "text/plain", "kept").Kept()
-	}))))
+		return plugin.Exit(203, "text/plain", "kept").Kept()
+	}))), func(o *Options, _ *graph.Endpoint, _ *upstream.Spec) {
+		id := *KongIdentity()
+		id.UpstreamStatus = true
+		o.Identity = &id
+	})
 	h := g.send(getOK + "\r\n").Header
+	if got := h.Get("X-Kong-Upstream-Status"); got != "203" {
+		t.Errorf("status of the upstream = %q, want that of the answer which was kept", got)
+	}
 	if h.Get("X-Kong-Upstream-Latency") != "0" || h.Get("X-Kong-Proxy-Latency") == "" || h.Get("X-Kong-Response-Latency") != "" || h.Get("Via") == "" {
 		t.Errorf("head of a kept answer = %v", h)
 	}

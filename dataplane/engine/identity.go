@@ -15,6 +15,7 @@ type Identity struct {
 	ProxyLatency      bool   // X-Kong-Proxy-Latency
 	ResponseLatency   bool   // X-Kong-Response-Latency
 	UpstreamStatus    bool   // X-Kong-Upstream-Status
+	AdminLatency      bool   // X-Kong-Admin-Latency, which is for the Admin API to show
 	RequestID         bool   // X-Kong-Request-Id to clients
 	RequestIDUpstream bool   // X-Kong-Request-Id to upstreams
 }
@@ -57,10 +58,12 @@ func ParseIdentity(headers, upstream string) (*Identity, error) {
 	return id, nil
 }
 
-// show turns on what one word stands for. The Admin API's latency is none of the gate's.
+// show turns on what one word stands for.
 func (id *Identity) show(word string) bool {
 	switch word {
-	case "", "off", "x-kong-admin-latency":
+	case "", "off":
+	case "x-kong-admin-latency":
+		id.AdminLatency = true
 	case "server_tokens":
 		id.Server, id.ViaResponse = kongToken, true
 	case "server":
@@ -68,7 +71,7 @@ func (id *Identity) show(word string) bool {
 	case "via":
 		id.ViaResponse = true
 	case "latency_tokens":
-		id.UpstreamLatency, id.ProxyLatency, id.ResponseLatency = true, true, true
+		id.UpstreamLatency, id.ProxyLatency, id.ResponseLatency, id.AdminLatency = true, true, true, true
 	case "x-kong-upstream-latency":
 		id.UpstreamLatency = true
 	case "x-kong-proxy-latency":

@@ -54,6 +54,11 @@ func TestIdentity(t *testing.T) {
 			}
 		})
 	}
+	for words, want := range map[string]bool{KongHeaders: true, "off": false, "x-kong-admin-latency": true, "x-kong-proxy-latency": false} {
+		if id, err := ParseIdentity(words, ""); err != nil || id.AdminLatency != want {
+			t.Errorf("%q shows the Admin API's latency: %v, want %v (%v)", words, !want, want, err)
+		}
+	}
 	for _, bad := range [][2]string{{"x", ""}, {"", "server_tokens"}} {
 		if _, err := ParseIdentity(bad[0], bad[1]); err == nil {
 			t.Errorf("ParseIdentity(%q, %q) is accepted", bad[0], bad[1])

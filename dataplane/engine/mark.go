@@ -34,9 +34,8 @@ func (e *exchange) mark() {
 				h.Append("Server", id.Server)
 			}
 		}
-		if id.UpstreamStatus && x.Response.UpstreamStatus != "" {
-			s := x.Response.UpstreamStatus
-			h.Set("X-Kong-Upstream-Status", s[strings.LastIndexByte(s, ' ')+1:])
+		if id.UpstreamStatus {
+			e.markStatus(h)
 		}
 	} else {
 		if id.ResponseLatency {
@@ -81,6 +80,20 @@ func (e *exchange) markVia(h *plugin.Header) {
 	e.scratch = append(e.scratch, ' ')
 	e.scratch = append(e.scratch, e.eng.opt.Identity.Via...)
 	h.Set("Via", e.since(from))
+}
+
+// markStatus tells what the upstream answered, last or when an answer that was kept was made.
+func (e *exchange) markStatus(h *plugin.Header) {
+	r := &e.x.Response
+	s := r.UpstreamStatus[strings.LastIndexByte(r.UpstreamStatus, ' ')+1:]
+	if e.kept {
+		from := len(e.scratch)
+		e.scratch = strconv.AppendInt(e.scratch, int64(r.Status), 10)
+		s = e.since(from)
+	}
+	if s != "" {
+		h.Set("X-Kong-Upstream-Status", s)
+	}
 }
 
 func (e *exchange) millis(d time.Duration) string {

@@ -154,6 +154,9 @@ func (l *loader) conditional(r *record, o *optionsv1.Conditional) (*check, error
 	c.run = func(b Body, errs fault.Tree) string {
 		v := lookup(b, ifPath)
 		if v == nil {
+			if r.element && lookup(b, thenPath) != nil { // where Kong fills in no null
+				mark(errs, ifPath, "field required for entity check")
+			}
 			return "" // null meets no condition
 		}
 		if _, bad := ifField.validate(clone(v)); bad != nil {

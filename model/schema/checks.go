@@ -26,6 +26,7 @@ var builtinValues = map[string]ValueCheck{
 	"transformer_pair":        text(checkPair),
 	"transformer_header":      text(checkHeaderPair),
 	"transformer_rename":      text(checkHeaderRename),
+	"distinct_tags":           checkDistinctTags,
 }
 
 // builtinRecords are the named checks of configs.
@@ -61,6 +62,21 @@ func text(check func(string) string) ValueCheck {
 		}
 		return check(s)
 	}
+}
+
+// checkDistinctTags refuses a list of records in which a name comes twice.
+func checkDistinctTags(v any) string {
+	list, _ := v.([]any)
+	seen := map[string]bool{}
+	for _, tag := range list {
+		b, _ := tag.(Body)
+		name, ok := b["name"].(string)
+		if ok && seen[name] {
+			return "repeated tags are not allowed: " + name
+		}
+		seen[name] = true
+	}
+	return ""
 }
 
 // checkName allows unreserved ASCII and anything beyond it.

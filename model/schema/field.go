@@ -118,7 +118,7 @@ func (l *loader) member(fd protoreflect.FieldDescriptor, o *optionsv1.Rule) (*Fi
 	if f.record, err = l.record(fd.Message()); err != nil {
 		return nil, err
 	}
-	f.Fields = f.record.fields
+	f.Fields, f.record.element = f.record.fields, true
 	return f, nil
 }
 

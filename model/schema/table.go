@@ -77,6 +77,7 @@ type record struct {
 	checks     []*check
 	whole      wholeCheck
 	absent     []string // fields of another router_flavor
+	element    bool     // of a list or a map
 }
 
 // shorthand is another spelling of fields of its record.

@@ -51,7 +51,7 @@ type Config struct {
 	HttpResponseHeaderForTraceid *string `protobuf:"bytes,11,opt,name=http_response_header_for_traceid,json=httpResponseHeaderForTraceid,proto3,oneof" json:"http_response_header_for_traceid,omitempty"`
 	// Format of trace headers; see propagation.
 	HeaderType *string `protobuf:"bytes,12,opt,name=header_type,json=headerType,proto3,oneof" json:"header_type,omitempty"`
-	// Share of traces that are kept, when the caller does not say.
+	// Share of traces that are kept, of those that the caller does not leave out.
 	SamplingRate *float64 `protobuf:"fixed64,13,opt,name=sampling_rate,json=samplingRate,proto3,oneof" json:"sampling_rate,omitempty"`
 	// Which trace headers are read and written.
 	Propagation   *tracing.Headers `protobuf:"bytes,14,opt,name=propagation,proto3" json:"propagation,omitempty"`

@@ -36,7 +36,7 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 		return nil, err
 	}
 	f := &filter{
-		joiner: tracing.Joiner{Propagation: p, Rate: defaultRate}, response: c.GetHttpResponseHeaderForTraceid(),
+		joiner: tracing.Joiner{Propagation: p, Rate: defaultRate, RateOfAll: true}, response: c.GetHttpResponseHeaderForTraceid(),
 		log: h.Logger().With("plugin", "opentelemetry"), logs: c.GetLogsEndpoint() != "",
 	}
 	if c.SamplingRate != nil {

@@ -103,15 +103,21 @@ func TestWhatIsReadAndWritten(t *testing.T) {
 
 func TestTheUpstreamIsToldTheClientSpan(t *testing.T) {
 	t.Parallel()
-	f := build(t, &Config{})
-	x := plugintest.Request{Lines: formatsTold["w3c"]}.Exchange()
-	f.OnRequest(x)
-	v := f.joiner.Visit(x)
-	if want := fmt.Sprintf("00-%s-%x-01", trace, v.Client.ID); x.Request.Header.Get("traceparent") != want {
-		t.Errorf("traceparent = %q, want %q", x.Request.Header.Get("traceparent"), want)
-	}
-	if hex.EncodeToString(v.Server.Parent[:]) != id {
-		t.Errorf("parent = %x, want %s", v.Server.Parent, id)
+	for _, tt := range []struct {
+		caller string
+		rate   float64
+		told   string
+	}{{"01", 1, "01"}, {"01", 0, "00"}, {"00", 1, "00"}, {"00", 0, "00"}} {
+		f := build(t, &Config{SamplingRate: &tt.rate})
+		x := plugintest.Request{Lines: []string{"traceparent: 00-" + trace + "-" + id + "-" + tt.caller}}.Exchange()
+		f.OnRequest(x)
+		v := f.joiner.Visit(x)
+		if want := fmt.Sprintf("00-%s-%x-%s", trace, v.Client.ID, tt.told); x.Request.Header.Get("traceparent") != want {
+			t.Errorf("%s at rate %v: traceparent = %q, want %q", tt.caller, tt.rate, x.Request.Header.Get("traceparent"), want)
+		}
+		if hex.EncodeToString(v.Server.Parent[:]) != id {
+			t.Errorf("parent = %x, want %s", v.Server.Parent, id)
+		}
 	}
 }
 

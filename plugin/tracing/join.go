@@ -20,8 +20,11 @@ var visits = sync.Pool{New: func() any { return new(Visit) }}
 // Joiner finds places. It is immutable, and the key of what it keeps in an exchange.
 type Joiner struct {
 	Propagation Propagation
-	Rate        float64 // share of traces that are kept, when the caller does not say
-	Short       bool    // new traces have ids of 8 bytes
+	Rate        float64 // share of traces that are kept, when the caller does not say; see RateOfAll
+	// RateOfAll has the rate count also for what the caller samples; what the caller leaves
+	// out stays out.
+	RateOfAll bool
+	Short     bool // new traces have ids of 8 bytes
 	// Shared has a caller's span go on here where its format allows that, as Zipkin's do.
 	Shared bool
 }
@@ -69,7 +72,7 @@ func (j *Joiner) join(x *plugin.Exchange) (*Visit, *Format) {
 	default:
 		s.Parent, s.ID = s.ID, NewSpanID()
 	}
-	if !s.Decided {
+	if !s.Decided || j.RateOfAll && s.Sampled {
 		s.Sampled = j.Sample(s.Trace)
 	}
 	v.Client = *s

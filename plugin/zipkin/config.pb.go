@@ -282,7 +282,7 @@ var File_zipkin_config_proto protoreflect.FileDescriptor
 
 const file_zipkin_config_proto_rawDesc = "" +
 	"\n" +
-	"\x13zipkin/config.proto\x12\x19sekifuda.plugin.zipkin.v1\x1a\x12outbox/queue.proto\x1a!sekifuda/options/v1/options.proto\x1a\x15tracing/headers.proto\"\x9e\x12\n" +
+	"\x13zipkin/config.proto\x12\x19sekifuda.plugin.zipkin.v1\x1a\x12outbox/queue.proto\x1a!sekifuda/options/v1/options.proto\x1a\x15tracing/headers.proto\"\xb6\x12\n" +
 	"\x06Config\x12?\n" +
 	"\x12local_service_name\x18\x01 \x01(\tB\f\xea\xe0\x18\b\x10\x01\x1a\x04kongH\x00R\x10localServiceName\x88\x01\x01\x126\n" +
 	"\rhttp_endpoint\x18\x02 \x01(\tB\f\xea\xe0\x18\bR\x06\xb2\x01\x03urlH\x01R\fhttpEndpoint\x88\x01\x01\x12@\n" +
@@ -297,9 +297,9 @@ const file_zipkin_config_proto_rawDesc = "" +
 	"\x13default_header_type\x18\b \x01(\tB\xb5\x01\xea\xe0\x18\xb0\x01\x10\x01\x1a\x02b3R3*\x02b3*\tb3-single*\x03w3c*\x06jaeger*\x02ot*\x03aws*\adatadog*\x03gcpzs\n" +
 	"fzipkin: config.default_header_type is deprecated, please use config.propagation.default_format instead\x12\x034.0\x1a\x04\"b3\"H\aR\x11defaultHeaderType\x88\x01\x01\x129\n" +
 	"\vtags_header\x18\t \x01(\tB\x13\xea\xe0\x18\x0f\x10\x01\x1a\vZipkin-TagsH\bR\n" +
-	"tagsHeader\x88\x01\x01\x12F\n" +
+	"tagsHeader\x88\x01\x01\x12^\n" +
 	"\vstatic_tags\x18\n" +
-	" \x03(\v2%.sekifuda.plugin.zipkin.v1.Config.TagR\n" +
+	" \x03(\v2%.sekifuda.plugin.zipkin.v1.Config.TagB\x16\xea\xe0\x18\x12R\x10\xb2\x01\rdistinct_tagsR\n" +
 	"staticTags\x12P\n" +
 	"\x0ehttp_span_name\x18\v \x01(\tB%\xea\xe0\x18!\x10\x01\x1a\x06methodR\x15*\x06method*\vmethod_pathH\tR\fhttpSpanName\x88\x01\x01\x12E\n" +
 	"\x0fconnect_timeout\x18\f \x01(\x03B\x17\xea\xe0\x18\x13\x1a\x042000R\vR\t\x11\x00\x00\x80\xff\xff\xff\xdfAH\n" +

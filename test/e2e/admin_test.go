@@ -109,6 +109,20 @@ func TestCertificatesByName(t *testing.T) {
 	}
 }
 
+// TestAdminMarks has --headers take the marks of the Admin API away too.
+func TestAdminMarks(t *testing.T) {
+	t.Parallel()
+	p := run(t, t.TempDir(), "--headers", "off")
+	res, err := http.Get(p.URLs["admin"] + "/services")
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if h := res.Header; h.Get("Server") != "" || h.Get("X-Kong-Admin-Latency") != "" {
+		t.Errorf("with headers = off: %v", h)
+	}
+}
+
 // TestPutByNameWithID puts entities by name whose bodies bring an id: a new one gets it, one
 // that exists keeps its own, and the id of another is nobody's to take.
 func TestPutByNameWithID(t *testing.T) {
@@ -214,11 +228,24 @@ func TestSpecs(t *testing.T) {
 			`"fields":{"target":"Invalid target; not a valid hostname or ip address"}`},
 		{"no target, judged alone", "POST", "/schemas/targets/validate", `{"target":"some invalid host name","upstream":{"id":"` + id + `"}}`, 400,
 			"Invalid target ('some invalid host name'); not a valid hostname or ip address"},
+		{"a metric without a kind", "POST", "/schemas/plugins/validate", `{"name":"statsd","config":{"metrics":[{"name":"request_count","sample_rate":1}]}}`, 400,
+			`"stat_type":"field required for entity check"`},
+		{"a metric without a kind, to Datadog", "POST", "/schemas/plugins/validate", `{"name":"datadog","config":{"metrics":[{"name":"request_count","sample_rate":1}]}}`, 400,
+			`"stat_type":"field required for entity check"`},
+		{"a tag twice", "POST", "/schemas/plugins/validate", `{"name":"zipkin","config":{"static_tags":[{"name":"foo","value":"a"},{"name":"foo","value":"b"}]}}`, 400,
+			`"static_tags":"repeated tags are not allowed: foo"`},
 		{"a target", "POST", "/upstreams/u/targets", `{"target":"a.test"}`, 201, `"target":"a.test:8000"`},
 	} {
 		code, out := call(t, c.method, admin+c.path, c.body)
 		if code != c.code || !strings.Contains(out, c.says) {
 			t.Errorf("%s: %d %.900s, want %d %s", c.name, code, out, c.code, c.says)
+		}
+	}
+	for path, want := range map[string]string{
+		"/status": `"database":{"reachable":true}`, "/status?scale=-1": `{"message":"scale must be equal or greater than 0"}`, "/none": `{"message":"Not found"}`,
+	} {
+		if _, out := call(t, http.MethodGet, p.URLs["status"]+path, ""); !strings.Contains(out, want) {
+			t.Errorf("the status listener's %s: %s, want %s", path, out, want)
 		}
 	}
 	if _, out := call(t, http.MethodGet, admin+"/status", ""); strings.Contains(out, "configuration_hash") {

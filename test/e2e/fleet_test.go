@@ -37,6 +37,11 @@ func TestFleetByHand(t *testing.T) {
 		return n
 	}
 	n1, n2 := start("n1"), start("n2")
+	for p, want := range map[*stack.Process]string{n1: `"configuration_hash":"`, cp: `"database":{"reachable":true}`} {
+		if code, out := call(t, http.MethodGet, p.URLs["status"]+"/status?unit=b", ""); code != 200 || !strings.Contains(out, want) || !strings.Contains(out, `"http_allocated_gc":`) {
+			t.Errorf("/status: %d %s, want %s", code, out, want)
+		}
+	}
 	seki("nodes", "blue")
 	seki("nodes identities", "n2")
 	seki("token list", "used up")
