@@ -7,6 +7,12 @@ test/setup.sh || exit 1
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
+# An S3 server for backups, where none is named.
+if [ -z "${SEKI_TEST_VERSITYGW:-}" ]; then
+	export SEKI_TEST_VERSITYGW="$PWD/.cache/versitygw"
+	(cd test/s3 && go build -o "$SEKI_TEST_VERSITYGW" github.com/versity/versitygw/cmd/versitygw) || unset SEKI_TEST_VERSITYGW
+fi
+
 # run MODULE PACKAGES... runs tests and shows their verdicts.
 run() {
 	(cd "$1" && shift && go test -count=1 -timeout 20m -v "$@" 2>&1) | tee -a "$log" | grep -E '^ *(---|ok|FAIL|panic)|not run:'
