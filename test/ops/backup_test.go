@@ -153,7 +153,7 @@ func TestBackupsInSteps(t *testing.T) {
 func backupsInSteps(t *testing.T, at string, env []string) {
 	t.Helper()
 	c, folder := newClinic(t), at
-	at = "'" + at + "'" // for the shell
+	at = "'" + at + "'"                      // for the shell
 	key, err := age.GenerateX25519Identity() // a passphrase would cost a second each time
 	if err != nil {
 		t.Fatal(err)
