@@ -11,7 +11,7 @@ LINT    := $(GO) tool -modfile=tools.mod staticcheck
 ARGS    ?=
 DECK    ?= deck
 
-.PHONY: help run build dev test check lint generate bench pgo conformance fuzz bench-fleet chaos limits parity deck clean tidy
+.PHONY: help run build dev test check lint generate bench pgo conformance fuzz bench-fleet chaos limits ops parity deck clean tidy
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -77,6 +77,9 @@ limits: ## ways to limit side by side in the simulator, then ten gates on real R
 	@test/setup.sh
 	$(GO) run ./test/limits $(ARGS)
 	SEKI_LIMITS_FULL=1 $(GO) test -count=1 -v ./test/limits
+
+ops: ## operation on real processes: blocks, moves of the store, backups, doctor, monitor, units, chart
+	@test/ops.sh
 
 deck: ## the real decK against the gateway (DECK=path of a built decK 1.55)
 	@test -x "$$(command -v '$(DECK)')" || { echo 'make deck DECK=PATH: PATH is a decK that was built or downloaded: https://github.com/kong/deck'; exit 2; }

@@ -172,6 +172,13 @@ func (c *ControlPlane) Ready() bool {
 	return epoch != ""
 }
 
+// Alive returns once the locks could be had by which nodes are served: for a watchdog, which takes
+// it that it does not return for an answer. An outage of the database is none of its business.
+func (c *ControlPlane) Alive() {
+	c.fleet.Nodes()
+	c.cache.Head()
+}
+
 // reachableWithin bounds the question whether the database answers: a scrape waits for it.
 const reachableWithin = time.Second
 

@@ -180,6 +180,13 @@ func (d *DataPlane) Refusals() http.Handler { return d.refusals }
 // Counts are the engine's connections and requests.
 func (d *DataPlane) Counts() Counts { return d.engine.Counts() }
 
+// Alive returns once the locks could be had by which requests are served and configuration is
+// followed: for a watchdog, which takes it that it does not return for an answer.
+func (d *DataPlane) Alive() {
+	d.engine.Served()
+	d.following.connected()
+}
+
 // Running is the position that the node enforces; zero before the first.
 func (d *DataPlane) Running() feedv1.Pos {
 	if p := d.running.Load(); p != nil {

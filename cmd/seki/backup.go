@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 	"filippo.io/age"
 
 	"github.com/sekifuda/sekifuda/ops/archive"
+	"github.com/sekifuda/sekifuda/ops/place"
 	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
 )
 
@@ -87,13 +87,16 @@ func (k keyFlags) writers(c *call) (all []age.Recipient, err error) {
 	return all, nil
 }
 
-// backup writes the whole configuration to a file, and reads it back.
+// backup writes configuration to a file in a folder or bucket, and reads it back.
 func backup(ctx context.Context, c *call) error {
-	f := c.flags("--to FILE|FOLDER [FLAGS]")
+	f := c.flags("--to FILE|FOLDER|s3://BUCKET/PREFIX [FLAGS]   (of a bucket AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL are read)")
 	f.serverFlag()
-	to := f.String("to", "", "file, or folder in which a file is made")
+	to := f.String("to", "", "file, or folder or bucket in which a file is made")
 	rev := f.Uint64("revision", 0, "as of this revision; 0: now")
+	incremental := f.Bool("incremental", false, "only what came after the newest backup that is there; a whole one where there is none")
+	history := f.Bool("history", false, "with all revisions that are kept, so that a restore can go to each of them")
 	keys := f.keyFlags(true)
+	f.calls = backupWithin
 	return f.talk(ctx, 0, 0, func(ctx context.Context, cl *client) error {
 		if *to == "" {
 			f.Usage()
@@ -103,117 +106,104 @@ func backup(ctx context.Context, c *call) error {
 		if err != nil {
 			return err
 		}
-		stream, err := controlv1.NewBackupServiceClient(cl.conn).Export(ctx, &controlv1.ExportRequest{Rev: *rev})
+		at, name, err := c.backupPlace(*to)
 		if err != nil {
 			return err
 		}
-		first, err := stream.Recv()
-		if err != nil {
-			return err
+		req := &controlv1.ExportRequest{Rev: *rev, History: *history}
+		if *incremental {
+			if name != "" {
+				return errors.New("--incremental goes on from the backups of a folder or bucket, --to names a file")
+			}
+			if req.Since, req.Epoch, err = newestNamed(ctx, at); err != nil {
+				return err
+			}
 		}
-		path := *to
-		if info, err := os.Stat(path); err == nil && info.IsDir() {
-			path = filepath.Join(path, fmt.Sprintf("sekifuda-%s-revision-%d.backup", first.GetHead().GetMadeAt().AsTime().Format("20060102T150405Z"), first.GetHead().GetRev()))
-		}
-		n, err := writeBackup(path, recipients, first, stream.Recv)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(c.out, "%s: %d entities of revision %d, written and read back\n", path, n, first.GetHead().GetRev())
-		return nil
+		return c.export(ctx, cl, at, name, req, recipients)
 	})
 }
 
-// writeBackup writes parts to a file that is there whole or not at all, and compares what the
-// disk has with what was written.
-func writeBackup(path string, recipients []age.Recipient, part *controlv1.ExportResponse, next func() (*controlv1.ExportResponse, error)) (n int, err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), ".backup-*")
+// backupWithin bounds a backup or restore.
+const backupWithin = time.Hour
+
+// backupPlace is where a backup goes, and under which name; "": one that tells what it is of.
+func (c *call) backupPlace(to string) (at place.Place, name string, err error) {
+	if info, err := os.Stat(to); strings.HasPrefix(to, "s3://") || err == nil && info.IsDir() {
+		at, err = place.Open(to, c.getenv)
+		return at, "", err
+	}
+	at, err = place.Open(filepath.Dir(to), c.getenv)
+	return at, filepath.Base(to), err
+}
+
+// export writes what the control plane sends.
+func (c *call) export(ctx context.Context, cl *client, at place.Place, name string, req *controlv1.ExportRequest, recipients []age.Recipient) error {
+	stream, err := controlv1.NewBackupServiceClient(cl.conn).Export(ctx, req)
 	if err != nil {
-		return 0, err
+		return err
+	}
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	if name == "" {
+		name = backupName(first.GetHead())
+	}
+	// What is not whole is nowhere: the place gets a file that is.
+	file, err := os.CreateTemp("", "seki-backup-*")
+	if err != nil {
+		return err
 	}
 	defer os.Remove(file.Name())
 	defer file.Close()
-	sum := sha256.New()
-	w, err := archive.NewWriter(io.MultiWriter(file, sum), recipients)
+	n, err := writeBackup(file, recipients, first, stream.Recv)
+	if err != nil {
+		return err
+	}
+	if err := at.Put(ctx, name, file); err != nil {
+		return err
+	}
+	what := fmt.Sprintf("%d entities of revision %d", n, first.GetHead().GetRev())
+	if h := first.GetHead(); h.GetPartial() {
+		what = fmt.Sprintf("%d changes of revisions %d to %d", n, h.GetBase(), h.GetRev())
+	}
+	_, err = fmt.Fprintf(c.out, "%s: %s, written and read back\n", at.Path(name), what)
+	return err
+}
+
+// writeBackup writes parts to a file.
+func writeBackup(file *os.File, recipients []age.Recipient, part *controlv1.ExportResponse, next func() (*controlv1.ExportResponse, error)) (n uint64, err error) {
+	w, err := archive.NewWriter(file, recipients, part.GetHead())
 	if err != nil {
 		return 0, err
 	}
 	for {
-		n += len(part.GetEntities())
+		n += archive.Count(part)
 		if err := w.Write(part); err != nil {
 			return 0, err
 		}
 		if part, err = next(); errors.Is(err, io.EOF) {
-			break
+			return n, w.Close()
 		} else if err != nil {
 			return 0, err
 		}
 	}
-	if err := errors.Join(w.Close(), file.Sync()); err != nil {
-		return 0, err
-	}
-	if err := readBack(file, sum.Sum(nil)); err != nil {
-		return 0, err
-	}
-	if err := os.Rename(file.Name(), path); err != nil {
-		return 0, err
-	}
-	return n, syncFolder(filepath.Dir(path))
-}
-
-// readBack reads a file again and compares.
-func readBack(file *os.File, want []byte) error {
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	sum := sha256.New()
-	if _, err := io.Copy(sum, file); err != nil {
-		return fmt.Errorf("read the backup back: %w", err)
-	}
-	if string(sum.Sum(nil)) != string(want) {
-		return errors.New("the disk has something else than what was written")
-	}
-	return nil
-}
-
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-// readBackup reads a whole file.
-func (c *call) readBackup(path string, keys keyFlags) (*controlv1.BackupHead, []*controlv1.Entity, error) {
-	ids, err := keys.identities(c)
-	if err != nil {
-		return nil, nil, err
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer f.Close()
-	head, all, err := archive.Read(f, ids)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return head, all, nil
 }
 
 // restorePart is how many entities one message has.
 const restorePart = 500
 
-// restore makes configuration be what a backup has.
+// restore makes configuration be what backups have.
 func restore(ctx context.Context, c *call) error {
-	f := c.flags("FILE [FLAGS]")
+	f := c.flags("FILE... | FOLDER | s3://BUCKET/PREFIX [FLAGS]   (files in their order; of a folder or bucket those that are needed)")
 	f.serverFlag()
 	keys := f.keyFlags(false)
+	until := f.Uint64("revision", 0, "as of this revision, where the backups have its history; 0: as of their end")
 	dryRun := f.Bool("dry-run", false, "read and check it, say what it would do, write nothing")
 	message := f.String("message", "", "why, kept with the revision")
-	return f.talk(ctx, 1, 1, func(ctx context.Context, cl *client) error {
-		head, all, err := c.readBackup(f.Arg(0), keys)
+	f.calls = backupWithin
+	return f.talk(ctx, 1, maxFiles, func(ctx context.Context, cl *client) error {
+		head, all, err := c.readBackups(ctx, f.Args(), keys, *until)
 		if err != nil {
 			return err
 		}

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -40,12 +40,12 @@ func drill(ctx context.Context, c *call) error {
 		f.Usage()
 		return errUsage
 	}
-	path, dir, err := newestBackup(f.Arg(0))
-	if err != nil {
-		return err
+	path, dir := f.Arg(0), f.Arg(0)
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		dir = filepath.Dir(path)
 	}
 	begin := time.Now()
-	head, all, err := c.readBackup(path, keys)
+	head, all, err := c.readBackups(ctx, []string{path}, keys, 0)
 	if err != nil {
 		return err
 	}
@@ -58,34 +58,11 @@ func drill(ctx context.Context, c *call) error {
 	}
 	fmt.Fprintf(c.out, "%s: %d entities of revision %d restored into a scratch store, compared, and compiled as nodes do\n", path, r.Entities, r.Revision)
 	fmt.Fprintf(c.out, "a restore takes %v; what was written in the last %v would be lost\n", r.Duration, r.Age)
+	if strings.HasPrefix(dir, "s3://") {
+		fmt.Fprintln(c.out, "it is not noted: that wants a folder")
+		return nil
+	}
 	return noteRehearsal(dir, &r)
-}
-
-// newestBackup is the file to rehearse with, and its folder.
-func newestBackup(path string) (file, dir string, err error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", "", err
-	}
-	if !info.IsDir() {
-		return path, filepath.Dir(path), nil
-	}
-	files, err := filepath.Glob(filepath.Join(path, "*.backup"))
-	if err != nil {
-		return "", "", err
-	}
-	if len(files) == 0 {
-		return "", "", fmt.Errorf("no *.backup in %s", path)
-	}
-	return slices.MaxFunc(files, func(a, b string) int { return modified(a).Compare(modified(b)) }), path, nil
-}
-
-func modified(path string) time.Time {
-	info, err := os.Stat(path)
-	if err != nil {
-		return time.Time{}
-	}
-	return info.ModTime()
 }
 
 // flavorOf is the router flavor under which entities were written: only expressions has routes
@@ -177,5 +154,28 @@ func noteRehearsal(dir string, r *rehearsal) error {
 	if err := os.WriteFile(name, append(raw, '\n'), 0o640); err != nil {
 		return fmt.Errorf("note the rehearsal: %w", err)
 	}
+	if err := os.WriteFile(filepath.Join(dir, metricsFile), r.metrics(), 0o644); err != nil {
+		return fmt.Errorf("publish the rehearsal: %w", err)
+	}
 	return nil
+}
+
+// metricsFile is what Prometheus' node exporter publishes where --collector.textfile.directory is
+// the folder of rehearsals.
+const metricsFile = "sekifuda_drill.prom"
+
+func (r *rehearsal) metrics() []byte {
+	var b []byte
+	for _, m := range []struct {
+		name, help string
+		value      float64
+	}{
+		{"sekifuda_drill_timestamp_seconds", "When a restore was rehearsed last.", float64(r.At.Unix())},
+		{"sekifuda_drill_restore_seconds", "How long the restore took: the recovery time.", r.Duration.Seconds()},
+		{"sekifuda_drill_loss_seconds", "How old the newest backup was: the recovery point.", r.Age.Seconds()},
+		{"sekifuda_drill_entities", "How many entities came back.", float64(r.Entities)},
+	} {
+		b = fmt.Appendf(b, "# HELP %s %s\n# TYPE %s gauge\n%s %g\n", m.name, m.help, m.name, m.name, m.value)
+	}
+	return b
 }

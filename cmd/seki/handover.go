@@ -85,6 +85,7 @@ func (b *predecessor) ready() error {
 func (p *process) takeOver(ctx context.Context, dp *dataplane.DataPlane) {
 	p.sockets.drop()
 	if p.before == nil {
+		p.supervisor.ready("serving")
 		return
 	}
 	if dp != nil {
@@ -94,6 +95,8 @@ func (p *process) takeOver(ctx context.Context, dp *dataplane.DataPlane) {
 			return
 		}
 	}
+	// First the supervisor: the predecessor may end at once, and is no failure then.
+	p.supervisor.ready("serving; took over from another process")
 	if err := p.before.ready(); err != nil {
 		p.log.Error("take over", "error", err)
 	}

@@ -33,16 +33,17 @@ import (
 // process is what all planes of one process share.
 type process struct {
 	commonSettings
-	call    *call
-	log     *slog.Logger
-	level   *logLevel
-	plugins *plugin.Set
-	schema  *schema.Schema
-	opened  []address
-	all     []socket
-	asked   net.Listener // the status listener, which is served until the process ends
-	sockets sockets      // that were there before the process
-	before  *predecessor // nil: the process takes over from nobody
+	call       *call
+	log        *slog.Logger
+	level      *logLevel
+	plugins    *plugin.Set
+	schema     *schema.Schema
+	opened     []address
+	all        []socket
+	asked      net.Listener // the status listener, which is served until the process ends
+	sockets    sockets      // that were there before the process
+	before     *predecessor // nil: the process takes over from nobody
+	supervisor *supervisor
 }
 
 // socket is a listener and what its socket goes by.
@@ -74,7 +75,11 @@ func (c *call) process(s commonSettings) (*process, error) {
 		return nil, fmt.Errorf("--data-dir: %w", err)
 	}
 	p := &process{commonSettings: s, call: c, log: log, level: level, plugins: plugins, schema: tables}
-	return p, p.inherit()
+	if err := p.inherit(); err != nil {
+		return nil, err
+	}
+	p.supervisor, err = supervised(c.getenv, p.before != nil)
+	return p, err
 }
 
 // open opens a listener and notes its address for the screen.
@@ -351,6 +356,7 @@ func (p *process) office(ctx context.Context, s *officeSettings, gate *gateSetti
 			return nil, nil, err
 		}
 	}
+	p.supervisor.say("STATUS=waiting for the store")
 	st, err := openStore(ctx, p.log, s.databaseURL, p.dataDir)
 	if err != nil {
 		return nil, nil, err
@@ -436,8 +442,12 @@ func (p *process) run(ctx context.Context, d *desk, dp *dataplane.DataPlane) err
 		others.Go(func() { reopenOnHangUp(stop, dp) })
 	}
 	others.Go(func() { p.takeOver(stop, dp) })
+	others.Go(func() { p.supervisor.watch(stop, alive(d, dp)) })
 	others.Go(func() { p.handOverOnSignal(stop, d, dp, fail) })
 	<-stop.Done()
+	if context.Cause(stop) != errHandedOver { // the successor speaks for the service then
+		p.supervisor.say("STOPPING=1", "STATUS=requests under way are finished")
+	}
 	planes.Wait()
 	others.Wait()
 	if d != nil {

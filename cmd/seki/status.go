@@ -21,10 +21,13 @@ func showStatus(ctx context.Context, c *call) error {
 	ready := f.Bool("ready", false, "only ask the status listener whether the process is ready")
 	listener := f.String("status-listen", "127.0.0.1:8007", "status listener that --ready asks")
 	output := f.String("output", "text", "text or json")
+	if err := f.parse(); err != nil {
+		return err
+	}
+	if *ready { // a node has no control plane beside it that could be asked more
+		return askReady(ctx, c, *listener)
+	}
 	return f.talk(ctx, 0, 0, func(ctx context.Context, cl *client) error {
-		if *ready {
-			return askReady(ctx, c, *listener)
-		}
 		res, err := cl.fleet.Status(ctx, &controlv1.StatusRequest{})
 		if err != nil {
 			return err
@@ -64,7 +67,12 @@ func (c *call) printStatus(res *controlv1.StatusResponse) {
 	}
 }
 
+// readyWithin bounds how long a process may take to say whether it is ready.
+const readyWithin = 5 * time.Second
+
 func askReady(ctx context.Context, c *call, addr string) error {
+	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/status/ready", nil)
 	if err != nil {
 		return err

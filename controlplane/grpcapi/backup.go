@@ -4,61 +4,21 @@ import (
 	"context"
 	"errors"
 	"io"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	grpcstatus "google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sekifuda/sekifuda/controlplane/config"
 	controlv1 "github.com/sekifuda/sekifuda/proto/sekifuda/control/v1"
 )
 
-const (
-	// exportPart is how many entities one part has.
-	exportPart = 500
-	// maxRestored bounds the entities of one restore, which are held in memory.
-	maxRestored = 5_000_000
-)
+// maxRestored bounds the entities of one restore, which are held in memory.
+const maxRestored = 5_000_000
 
 type backupServer struct {
 	controlv1.UnimplementedBackupServiceServer
 	Options
-}
-
-func (s *backupServer) Export(req *controlv1.ExportRequest, stream grpc.ServerStreamingServer[controlv1.ExportResponse]) error {
-	head, err := s.Config.Head(stream.Context())
-	if err != nil {
-		return err
-	}
-	rev, entities, err := s.Config.Load(stream.Context(), req.GetRev())
-	if err != nil {
-		return err
-	}
-	part := &controlv1.ExportResponse{Head: &controlv1.BackupHead{
-		Epoch: head.Epoch, Rev: rev, MadeAt: timestamppb.New(time.Now()), Version: s.Version,
-	}}
-	for e, err := range entities {
-		if err != nil {
-			return err
-		}
-		pe, err := entity(e)
-		if err != nil {
-			return err
-		}
-		part.Entities = append(part.Entities, pe)
-		if len(part.Entities) == exportPart {
-			if err := stream.Send(part); err != nil {
-				return err
-			}
-			part = &controlv1.ExportResponse{}
-		}
-	}
-	if part.Head == nil && len(part.Entities) == 0 {
-		return nil
-	}
-	return stream.Send(part)
 }
 
 func (s *backupServer) Restore(stream grpc.ClientStreamingServer[controlv1.RestoreRequest, controlv1.RestoreResponse]) error {

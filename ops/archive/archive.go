@@ -27,9 +27,12 @@ import (
 // The first line of a file: what it is, the version of its form, and whether it is encrypted.
 const (
 	magic     = "sekifuda-backup"
-	version   = "1"
 	encrypted = "age"
 	open      = "plain"
+
+	// Who reads only the first form would take a backup of steps for one without entities.
+	formWhole = "1"
+	formSteps = "2"
 )
 
 // maxPart bounds one part, so that a damaged length does not ask for all memory.
@@ -52,13 +55,17 @@ type Writer struct {
 	entities uint64
 }
 
-// NewWriter begins a backup that the recipients can read; without recipients everybody can.
-func NewWriter(w io.Writer, recipients []age.Recipient) (*Writer, error) {
-	form := open
-	if len(recipients) > 0 {
-		form = encrypted
+// NewWriter begins a backup of what head says, which the recipients can read; without recipients
+// everybody can.
+func NewWriter(w io.Writer, recipients []age.Recipient, head *controlv1.BackupHead) (*Writer, error) {
+	form, how := formWhole, open
+	if head.GetPartial() || head.GetBase() != head.GetRev() {
+		form = formSteps
 	}
-	if _, err := fmt.Fprintf(w, "%s %s %s\n", magic, version, form); err != nil {
+	if len(recipients) > 0 {
+		how = encrypted
+	}
+	if _, err := fmt.Fprintf(w, "%s %s %s\n", magic, form, how); err != nil {
 		return nil, err
 	}
 	a := &Writer{digest: sha256.New()}
@@ -75,7 +82,7 @@ func NewWriter(w io.Writer, recipients []age.Recipient) (*Writer, error) {
 
 // Write adds a part.
 func (a *Writer) Write(part *controlv1.ExportResponse) error {
-	a.entities += uint64(len(part.GetEntities()))
+	a.entities += Count(part)
 	raw, err := proto.Marshal(part)
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
@@ -117,6 +124,7 @@ func (a *Writer) Close() error {
 // Reader reads a backup part by part.
 type Reader struct {
 	in       *bufio.Reader
+	form     string
 	digest   hash.Hash
 	entities uint64
 }
@@ -131,8 +139,8 @@ func NewReader(r io.Reader, keys []age.Identity) (*Reader, error) {
 		return nil, errors.New("this is no backup of Sekifuda")
 	case err != nil:
 		return nil, ErrCutOff
-	case words[1] != version:
-		return nil, fmt.Errorf("the backup is of form %s, this version reads form %s: use a newer seki", words[1], version)
+	case words[1] != formWhole && words[1] != formSteps:
+		return nil, fmt.Errorf("the backup is of form %s, this version reads forms %s and %s: use a newer seki", words[1], formWhole, formSteps)
 	}
 	var text io.Reader = in
 	switch words[2] {
@@ -151,7 +159,7 @@ func NewReader(r io.Reader, keys []age.Identity) (*Reader, error) {
 	if err != nil {
 		return nil, read(err)
 	}
-	return &Reader{in: bufio.NewReader(zip), digest: sha256.New()}, nil
+	return &Reader{in: bufio.NewReader(zip), form: words[1], digest: sha256.New()}, nil
 }
 
 // opened says why an encrypted file does not open.
@@ -189,7 +197,10 @@ func (a *Reader) Next() (*controlv1.ExportResponse, error) {
 	if err := proto.Unmarshal(raw, part); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	a.entities += uint64(len(part.GetEntities()))
+	a.entities += Count(part)
+	if part.GetHead() != nil && a.form == formWhole { // which knew no base
+		part.Head.Base = part.Head.GetRev()
+	}
 	return part, nil
 }
 
@@ -230,28 +241,27 @@ func (a *Reader) end() error {
 	return io.EOF
 }
 
-// Read reads a whole backup: its head and all entities.
-func Read(r io.Reader, keys []age.Identity) (*controlv1.BackupHead, []*controlv1.Entity, error) {
+// Count is how many entities a part tells of.
+func Count(part *controlv1.ExportResponse) uint64 {
+	n := len(part.GetEntities())
+	for _, s := range part.GetSteps() {
+		n += len(s.GetPut()) + len(s.GetDeleted())
+	}
+	return uint64(n)
+}
+
+// Head reads the beginning of a backup: what it is of.
+func Head(r io.Reader, keys []age.Identity) (*controlv1.BackupHead, error) {
 	a, err := NewReader(r, keys)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	var head *controlv1.BackupHead
-	var all []*controlv1.Entity
-	for {
-		part, err := a.Next()
-		if errors.Is(err, io.EOF) {
-			if head == nil {
-				return nil, nil, ErrDamaged
-			}
-			return head, all, nil
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		if part.GetHead() != nil {
-			head = part.GetHead()
-		}
-		all = append(all, part.GetEntities()...)
+	part, err := a.Next()
+	if errors.Is(err, io.EOF) || err == nil && part.GetHead() == nil {
+		return nil, ErrDamaged
 	}
+	if err != nil {
+		return nil, err
+	}
+	return part.GetHead(), nil
 }

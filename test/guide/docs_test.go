@@ -50,7 +50,10 @@ var pageWants = map[string]string{
 	"seki monitor --once --json":            `"level":"OK"`,
 	"seki revert --dry-run --to 1":          "dry run: nothing was written",
 	"seki group":                            "default  head",
-	"seki drill /tmp/kong_backup":           "restored into a scratch store",
+	`seki block consumer ai-dev-user --for 30m --reason "its key leaked"`: "in force on all 1 nodes",
+	"seki block list":                   "its key leaked",
+	"seki unblock consumer ai-dev-user": "is no longer blocked",
+	"seki drill /tmp/kong_backup":       "restored into a scratch store",
 	`seki explain $(curl -si http://localhost:8080/api/v1/gateway/ | tr -d '\r' | sed -n 's/^X-Kong-Request-Id: //p')`: "no-key: no API key is in the request",
 }
 

@@ -141,3 +141,107 @@ func TestDisaster(t *testing.T) {
 		t.Error("a restore that failed changed something")
 	}
 }
+
+// TestBackupsInSteps makes a whole backup and two that go on from it, in a folder, and restores
+// what was at a revision in between, into another installation.
+func TestBackupsInSteps(t *testing.T) {
+	t.Parallel()
+	backupsInSteps(t, t.TempDir(), nil)
+}
+
+// backupsInSteps does it in a folder or bucket, with more environment.
+func backupsInSteps(t *testing.T, at string, env []string) {
+	t.Helper()
+	c, folder := newClinic(t), at
+	at = "'" + at + "'"                      // for the shell
+	key, err := age.GenerateX25519Identity() // a passphrase would cost a second each time
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyFile := filepath.Join(t.TempDir(), "key")
+	c.file(keyFile, key.String()+"\n")
+	seki := func(gate *stack.Process, want int, line string) string {
+		t.Helper()
+		out, code := stack.Shell(t, append([]string{"SEKI_SERVER=" + gate.Addr("admin gRPC"), "SEKI_KEY_FILE=" + keyFile}, env...), stack.Binary(t)+" "+line)
+		if code != want {
+			t.Errorf("seki %s: exit %d, want %d: %s", line, code, want, out)
+		}
+		return out
+	}
+	revision := func() string {
+		_, rest, _ := strings.Cut(seki(c.gate, 0, "status"), "revision   ")
+		rev, _, _ := strings.Cut(rest, " ")
+		return rev
+	}
+	if out := seki(c.gate, 0, "backup --incremental --to "+at); !strings.Contains(out, "entities of revision") {
+		t.Errorf("the first backup says %s", out)
+	}
+	c.put("/services/first", `{"host":"first.test"}`)
+	middle := revision()
+	c.put("/services/second", `{"host":"second.test"}`)
+	if out := seki(c.gate, 0, "backup --incremental --to "+at); !strings.Contains(out, "2 changes of revisions") {
+		t.Errorf("the second backup says %s", out)
+	}
+	if code, out := ask(t, http.MethodDelete, c.admin+"/services/first", ""); code != http.StatusNoContent {
+		t.Fatalf("DELETE: %d %s", code, out)
+	}
+	if out := seki(c.gate, 0, "backup --incremental --to "+at); !strings.Contains(out, "1 changes of revisions") {
+		t.Errorf("the third backup says %s", out)
+	}
+	if out := seki(c.gate, 0, "drill "+at); !strings.Contains(out, "restored into a scratch store, compared, and compiled") {
+		t.Errorf("drill says %s", out)
+	}
+
+	fresh := stack.Start(t, "run", "--data-dir", t.TempDir(), "--proxy-listen", "127.0.0.1:0", "--proxy-tls-listen", "off",
+		"--admin-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0", "--status-listen", "127.0.0.1:0", "--console-listen", "off")
+	fresh.WaitReady()
+	there := func(want string) {
+		t.Helper()
+		var have []string
+		for _, name := range []string{"first", "second"} {
+			if code, _ := ask(t, http.MethodGet, fresh.URLs["admin"]+"/services/"+name, ""); code == http.StatusOK {
+				have = append(have, name)
+			}
+		}
+		if got := strings.Join(have, " "); got != want {
+			t.Errorf("restored are %q, want %q", got, want)
+		}
+	}
+	seki(fresh, 0, "restore "+at+" --revision "+middle)
+	there("first")
+	seki(fresh, 0, "restore "+at)
+	there("second")
+	if out := seki(fresh, 1, "restore "+at+" --revision 1000000"); !strings.Contains(out, "before 1000000") {
+		t.Errorf("a revision to come says %s", out)
+	}
+	if out := seki(fresh, 1, "backup --incremental --to "+at); !strings.Contains(out, "of another history") {
+		t.Errorf("a backup of another installation into the same place says %s", out)
+	}
+	if strings.HasPrefix(folder, "s3://") {
+		return
+	}
+	all := filepath.Join(t.TempDir(), "history")
+	seki(c.gate, 0, "backup --history --to "+all)
+	seki(fresh, 0, "restore "+all+" --revision "+middle)
+	there("first")
+	partials, _ := filepath.Glob(filepath.Join(folder, "*-to-*.backup"))
+	if len(partials) != 2 {
+		t.Fatalf("partial backups are %v", partials)
+	}
+	if out := seki(fresh, 1, "restore "+partials[0]); !strings.Contains(out, "name the ones before it first") {
+		t.Errorf("a partial backup alone says %s", out)
+	}
+	if raw, err := os.ReadFile(filepath.Join(folder, "drills", "sekifuda_drill.prom")); err != nil || !strings.Contains(string(raw), "sekifuda_drill_loss_seconds ") {
+		t.Errorf("the rehearsal publishes %s, %v", raw, err)
+	}
+}
+
+// ask sends a request and returns its status and answer.
+func ask(t *testing.T, method, url, body string) (int, string) {
+	t.Helper()
+	code, out, err := stack.Try(method, url, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return code, out
+}

@@ -25,7 +25,14 @@ const (
 type ExportRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 0: head
-	Rev           uint64 `protobuf:"varint,1,opt,name=rev,proto3" json:"rev,omitempty"`
+	Rev uint64 `protobuf:"varint,1,opt,name=rev,proto3" json:"rev,omitempty"`
+	// Not 0: only what came after this revision, step by step.
+	Since uint64 `protobuf:"varint,2,opt,name=since,proto3" json:"since,omitempty"`
+	// With since: the beginning of the name of the history that it is a revision of; of another one
+	// nothing is sent.
+	Epoch string `protobuf:"bytes,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The history that is kept too: the entities as it begins, and each step after that.
+	History       bool `protobuf:"varint,4,opt,name=history,proto3" json:"history,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -67,10 +74,33 @@ func (x *ExportRequest) GetRev() uint64 {
 	return 0
 }
 
+func (x *ExportRequest) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *ExportRequest) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
+func (x *ExportRequest) GetHistory() bool {
+	if x != nil {
+		return x.History
+	}
+	return false
+}
+
 type ExportResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Head          *BackupHead            `protobuf:"bytes,1,opt,name=head,proto3" json:"head,omitempty"`
-	Entities      []*Entity              `protobuf:"bytes,2,rep,name=entities,proto3" json:"entities,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Head     *BackupHead            `protobuf:"bytes,1,opt,name=head,proto3" json:"head,omitempty"`
+	Entities []*Entity              `protobuf:"bytes,2,rep,name=entities,proto3" json:"entities,omitempty"`
+	// In their order. A large revision may be several steps.
+	Steps         []*BackupStep `protobuf:"bytes,3,rep,name=steps,proto3" json:"steps,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -119,6 +149,74 @@ func (x *ExportResponse) GetEntities() []*Entity {
 	return nil
 }
 
+func (x *ExportResponse) GetSteps() []*BackupStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+// BackupStep is what a revision made of entities.
+type BackupStep struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Revision      *Revision              `protobuf:"bytes,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	Put           []*Entity              `protobuf:"bytes,2,rep,name=put,proto3" json:"put,omitempty"`
+	Deleted       []*EntityRef           `protobuf:"bytes,3,rep,name=deleted,proto3" json:"deleted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupStep) Reset() {
+	*x = BackupStep{}
+	mi := &file_sekifuda_control_v1_backup_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupStep) ProtoMessage() {}
+
+func (x *BackupStep) ProtoReflect() protoreflect.Message {
+	mi := &file_sekifuda_control_v1_backup_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupStep.ProtoReflect.Descriptor instead.
+func (*BackupStep) Descriptor() ([]byte, []int) {
+	return file_sekifuda_control_v1_backup_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *BackupStep) GetRevision() *Revision {
+	if x != nil {
+		return x.Revision
+	}
+	return nil
+}
+
+func (x *BackupStep) GetPut() []*Entity {
+	if x != nil {
+		return x.Put
+	}
+	return nil
+}
+
+func (x *BackupStep) GetDeleted() []*EntityRef {
+	if x != nil {
+		return x.Deleted
+	}
+	return nil
+}
+
 // BackupHead says what a backup is of.
 type BackupHead struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -126,14 +224,18 @@ type BackupHead struct {
 	Rev    uint64                 `protobuf:"varint,2,opt,name=rev,proto3" json:"rev,omitempty"`
 	MadeAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=made_at,json=madeAt,proto3" json:"made_at,omitempty"`
 	// Of the control plane that made it.
-	Version       string `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
+	Version string `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
+	// Revision after which the steps are, up to rev; rev itself where there are none.
+	Base uint64 `protobuf:"varint,5,opt,name=base,proto3" json:"base,omitempty"`
+	// Without the entities as of base: another backup has them.
+	Partial       bool `protobuf:"varint,6,opt,name=partial,proto3" json:"partial,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BackupHead) Reset() {
 	*x = BackupHead{}
-	mi := &file_sekifuda_control_v1_backup_proto_msgTypes[2]
+	mi := &file_sekifuda_control_v1_backup_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -145,7 +247,7 @@ func (x *BackupHead) String() string {
 func (*BackupHead) ProtoMessage() {}
 
 func (x *BackupHead) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_control_v1_backup_proto_msgTypes[2]
+	mi := &file_sekifuda_control_v1_backup_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -158,7 +260,7 @@ func (x *BackupHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupHead.ProtoReflect.Descriptor instead.
 func (*BackupHead) Descriptor() ([]byte, []int) {
-	return file_sekifuda_control_v1_backup_proto_rawDescGZIP(), []int{2}
+	return file_sekifuda_control_v1_backup_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *BackupHead) GetEpoch() string {
@@ -189,6 +291,20 @@ func (x *BackupHead) GetVersion() string {
 	return ""
 }
 
+func (x *BackupHead) GetBase() uint64 {
+	if x != nil {
+		return x.Base
+	}
+	return 0
+}
+
+func (x *BackupHead) GetPartial() bool {
+	if x != nil {
+		return x.Partial
+	}
+	return false
+}
+
 // BackupEnd is the last part of a backup in a file: without it the file was cut off.
 type BackupEnd struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -201,7 +317,7 @@ type BackupEnd struct {
 
 func (x *BackupEnd) Reset() {
 	*x = BackupEnd{}
-	mi := &file_sekifuda_control_v1_backup_proto_msgTypes[3]
+	mi := &file_sekifuda_control_v1_backup_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -213,7 +329,7 @@ func (x *BackupEnd) String() string {
 func (*BackupEnd) ProtoMessage() {}
 
 func (x *BackupEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_control_v1_backup_proto_msgTypes[3]
+	mi := &file_sekifuda_control_v1_backup_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -226,7 +342,7 @@ func (x *BackupEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupEnd.ProtoReflect.Descriptor instead.
 func (*BackupEnd) Descriptor() ([]byte, []int) {
-	return file_sekifuda_control_v1_backup_proto_rawDescGZIP(), []int{3}
+	return file_sekifuda_control_v1_backup_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *BackupEnd) GetEntities() uint64 {
@@ -255,7 +371,7 @@ type RestoreRequest struct {
 
 func (x *RestoreRequest) Reset() {
 	*x = RestoreRequest{}
-	mi := &file_sekifuda_control_v1_backup_proto_msgTypes[4]
+	mi := &file_sekifuda_control_v1_backup_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -267,7 +383,7 @@ func (x *RestoreRequest) String() string {
 func (*RestoreRequest) ProtoMessage() {}
 
 func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_control_v1_backup_proto_msgTypes[4]
+	mi := &file_sekifuda_control_v1_backup_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -280,7 +396,7 @@ func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreRequest.ProtoReflect.Descriptor instead.
 func (*RestoreRequest) Descriptor() ([]byte, []int) {
-	return file_sekifuda_control_v1_backup_proto_rawDescGZIP(), []int{4}
+	return file_sekifuda_control_v1_backup_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RestoreRequest) GetMessage() string {
@@ -317,7 +433,7 @@ type RestoreResponse struct {
 
 func (x *RestoreResponse) Reset() {
 	*x = RestoreResponse{}
-	mi := &file_sekifuda_control_v1_backup_proto_msgTypes[5]
+	mi := &file_sekifuda_control_v1_backup_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -329,7 +445,7 @@ func (x *RestoreResponse) String() string {
 func (*RestoreResponse) ProtoMessage() {}
 
 func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sekifuda_control_v1_backup_proto_msgTypes[5]
+	mi := &file_sekifuda_control_v1_backup_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -342,7 +458,7 @@ func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreResponse.ProtoReflect.Descriptor instead.
 func (*RestoreResponse) Descriptor() ([]byte, []int) {
-	return file_sekifuda_control_v1_backup_proto_rawDescGZIP(), []int{5}
+	return file_sekifuda_control_v1_backup_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RestoreResponse) GetRevision() *Revision {
@@ -377,18 +493,29 @@ var File_sekifuda_control_v1_backup_proto protoreflect.FileDescriptor
 
 const file_sekifuda_control_v1_backup_proto_rawDesc = "" +
 	"\n" +
-	" sekifuda/control/v1/backup.proto\x12\x13sekifuda.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!sekifuda/control/v1/control.proto\"!\n" +
+	" sekifuda/control/v1/backup.proto\x12\x13sekifuda.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!sekifuda/control/v1/control.proto\"g\n" +
 	"\rExportRequest\x12\x10\n" +
-	"\x03rev\x18\x01 \x01(\x04R\x03rev\"~\n" +
+	"\x03rev\x18\x01 \x01(\x04R\x03rev\x12\x14\n" +
+	"\x05since\x18\x02 \x01(\x04R\x05since\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\tR\x05epoch\x12\x18\n" +
+	"\ahistory\x18\x04 \x01(\bR\ahistory\"\xb5\x01\n" +
 	"\x0eExportResponse\x123\n" +
 	"\x04head\x18\x01 \x01(\v2\x1f.sekifuda.control.v1.BackupHeadR\x04head\x127\n" +
-	"\bentities\x18\x02 \x03(\v2\x1b.sekifuda.control.v1.EntityR\bentities\"\x83\x01\n" +
+	"\bentities\x18\x02 \x03(\v2\x1b.sekifuda.control.v1.EntityR\bentities\x125\n" +
+	"\x05steps\x18\x03 \x03(\v2\x1f.sekifuda.control.v1.BackupStepR\x05steps\"\xb0\x01\n" +
+	"\n" +
+	"BackupStep\x129\n" +
+	"\brevision\x18\x01 \x01(\v2\x1d.sekifuda.control.v1.RevisionR\brevision\x12-\n" +
+	"\x03put\x18\x02 \x03(\v2\x1b.sekifuda.control.v1.EntityR\x03put\x128\n" +
+	"\adeleted\x18\x03 \x03(\v2\x1e.sekifuda.control.v1.EntityRefR\adeleted\"\xb1\x01\n" +
 	"\n" +
 	"BackupHead\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12\x10\n" +
 	"\x03rev\x18\x02 \x01(\x04R\x03rev\x123\n" +
 	"\amade_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x06madeAt\x12\x18\n" +
-	"\aversion\x18\x04 \x01(\tR\aversion\"?\n" +
+	"\aversion\x18\x04 \x01(\tR\aversion\x12\x12\n" +
+	"\x04base\x18\x05 \x01(\x04R\x04base\x12\x18\n" +
+	"\apartial\x18\x06 \x01(\bR\apartial\"?\n" +
 	"\tBackupEnd\x12\x1a\n" +
 	"\bentities\x18\x01 \x01(\x04R\bentities\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\fR\x06digest\"|\n" +
@@ -417,33 +544,39 @@ func file_sekifuda_control_v1_backup_proto_rawDescGZIP() []byte {
 	return file_sekifuda_control_v1_backup_proto_rawDescData
 }
 
-var file_sekifuda_control_v1_backup_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_sekifuda_control_v1_backup_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_sekifuda_control_v1_backup_proto_goTypes = []any{
 	(*ExportRequest)(nil),         // 0: sekifuda.control.v1.ExportRequest
 	(*ExportResponse)(nil),        // 1: sekifuda.control.v1.ExportResponse
-	(*BackupHead)(nil),            // 2: sekifuda.control.v1.BackupHead
-	(*BackupEnd)(nil),             // 3: sekifuda.control.v1.BackupEnd
-	(*RestoreRequest)(nil),        // 4: sekifuda.control.v1.RestoreRequest
-	(*RestoreResponse)(nil),       // 5: sekifuda.control.v1.RestoreResponse
-	(*Entity)(nil),                // 6: sekifuda.control.v1.Entity
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*BackupStep)(nil),            // 2: sekifuda.control.v1.BackupStep
+	(*BackupHead)(nil),            // 3: sekifuda.control.v1.BackupHead
+	(*BackupEnd)(nil),             // 4: sekifuda.control.v1.BackupEnd
+	(*RestoreRequest)(nil),        // 5: sekifuda.control.v1.RestoreRequest
+	(*RestoreResponse)(nil),       // 6: sekifuda.control.v1.RestoreResponse
+	(*Entity)(nil),                // 7: sekifuda.control.v1.Entity
 	(*Revision)(nil),              // 8: sekifuda.control.v1.Revision
+	(*EntityRef)(nil),             // 9: sekifuda.control.v1.EntityRef
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
 }
 var file_sekifuda_control_v1_backup_proto_depIdxs = []int32{
-	2, // 0: sekifuda.control.v1.ExportResponse.head:type_name -> sekifuda.control.v1.BackupHead
-	6, // 1: sekifuda.control.v1.ExportResponse.entities:type_name -> sekifuda.control.v1.Entity
-	7, // 2: sekifuda.control.v1.BackupHead.made_at:type_name -> google.protobuf.Timestamp
-	6, // 3: sekifuda.control.v1.RestoreRequest.entities:type_name -> sekifuda.control.v1.Entity
-	8, // 4: sekifuda.control.v1.RestoreResponse.revision:type_name -> sekifuda.control.v1.Revision
-	0, // 5: sekifuda.control.v1.BackupService.Export:input_type -> sekifuda.control.v1.ExportRequest
-	4, // 6: sekifuda.control.v1.BackupService.Restore:input_type -> sekifuda.control.v1.RestoreRequest
-	1, // 7: sekifuda.control.v1.BackupService.Export:output_type -> sekifuda.control.v1.ExportResponse
-	5, // 8: sekifuda.control.v1.BackupService.Restore:output_type -> sekifuda.control.v1.RestoreResponse
-	7, // [7:9] is the sub-list for method output_type
-	5, // [5:7] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	3,  // 0: sekifuda.control.v1.ExportResponse.head:type_name -> sekifuda.control.v1.BackupHead
+	7,  // 1: sekifuda.control.v1.ExportResponse.entities:type_name -> sekifuda.control.v1.Entity
+	2,  // 2: sekifuda.control.v1.ExportResponse.steps:type_name -> sekifuda.control.v1.BackupStep
+	8,  // 3: sekifuda.control.v1.BackupStep.revision:type_name -> sekifuda.control.v1.Revision
+	7,  // 4: sekifuda.control.v1.BackupStep.put:type_name -> sekifuda.control.v1.Entity
+	9,  // 5: sekifuda.control.v1.BackupStep.deleted:type_name -> sekifuda.control.v1.EntityRef
+	10, // 6: sekifuda.control.v1.BackupHead.made_at:type_name -> google.protobuf.Timestamp
+	7,  // 7: sekifuda.control.v1.RestoreRequest.entities:type_name -> sekifuda.control.v1.Entity
+	8,  // 8: sekifuda.control.v1.RestoreResponse.revision:type_name -> sekifuda.control.v1.Revision
+	0,  // 9: sekifuda.control.v1.BackupService.Export:input_type -> sekifuda.control.v1.ExportRequest
+	5,  // 10: sekifuda.control.v1.BackupService.Restore:input_type -> sekifuda.control.v1.RestoreRequest
+	1,  // 11: sekifuda.control.v1.BackupService.Export:output_type -> sekifuda.control.v1.ExportResponse
+	6,  // 12: sekifuda.control.v1.BackupService.Restore:output_type -> sekifuda.control.v1.RestoreResponse
+	11, // [11:13] is the sub-list for method output_type
+	9,  // [9:11] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_sekifuda_control_v1_backup_proto_init() }
@@ -458,7 +591,7 @@ func file_sekifuda_control_v1_backup_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sekifuda_control_v1_backup_proto_rawDesc), len(file_sekifuda_control_v1_backup_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
