@@ -139,14 +139,20 @@ func (p *place) do(out *lease.SlotOut) {
 		p.in.store.AskSlots(out.Ask, p)
 	}
 	if out.Wake > 0 {
-		p.wakeAt(out.Wake)
+		p.arm()
 	}
 }
 
-func (p *place) wakeAt(at int64) {
-	d := time.Duration(at - p.in.now())
+// arm sets the timer to when Tick is due. It asks the slots, because what one call said may be
+// overtaken by what a later one did: an older word must not put the timer off.
+func (p *place) arm() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	at := p.WakeAt()
+	if at == 0 {
+		return // a Tick is under way, which says it anew
+	}
+	d := time.Duration(at - p.in.now())
 	if p.timer == nil {
 		p.timer = time.AfterFunc(d, p.tick)
 		return
@@ -160,7 +166,7 @@ func (p *place) tick() {
 		return
 	}
 	if at > now {
-		p.wakeAt(at)
+		p.arm()
 		return
 	}
 	var out lease.SlotOut

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sekifuda/sekifuda/dataplane/limits/lease"
 	"github.com/sekifuda/sekifuda/dataplane/limits/ledger"
 	"github.com/sekifuda/sekifuda/plugin"
 	"github.com/sekifuda/sekifuda/test/services"
@@ -126,7 +127,7 @@ func TestSlotsAreExact(t *testing.T) {
 				if r != nil {
 					all = build(t, Options{})
 				}
-				s := slotsOf(t, all, plugin.SlotRule{Limit: limit, Queue: workers, Patience: time.Minute, Redis: r})
+				s := slotsOf(t, all, plugin.SlotRule{Limit: limit, Queue: gates * workers, Patience: time.Minute, Redis: r})
 				for range workers {
 					wg.Go(func() {
 						for range each {
@@ -261,6 +262,29 @@ func TestSlotsAreShownAndLetGo(t *testing.T) {
 			t.Errorf("%s: %d identifiers, want those that run though only one is kept", name, p.used.Load())
 		}
 		eventually(t, "what does not run is let go of", func() bool { all.sweepSlots(); return p.used.Load() == 0 })
+	}
+}
+
+// TestAnOlderWordDoesNotPutOffATimer has what one call said be done after a later one.
+func TestAnOlderWordDoesNotPutOffATimer(t *testing.T) {
+	t.Parallel()
+	all := build(t, Options{})
+	s := slotsOf(t, all, plugin.SlotRule{ID: "r", Queue: 1, Patience: 300 * time.Millisecond})
+	begun, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		var d plugin.SlotDecision
+		if _, err := s.Acquire(func() context.Context { close(begun); return context.Background() }, "a", &d); err != nil || d.Allowed {
+			t.Errorf("Acquire of none: %+v, %v", d, err)
+		}
+	}()
+	<-begun
+	p := all.placesOf(nil).get(key{"r", "a"})
+	p.do(&lease.SlotOut{Wake: p.in.now() + int64(time.Hour)})
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Error("who waits is not told when its time is over")
 	}
 }
 

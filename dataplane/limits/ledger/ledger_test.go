@@ -98,6 +98,20 @@ func TestWhatLiesIdleIsRecalled(t *testing.T) {
 	}
 }
 
+// TestAnOlderWordDoesNotPutOffATimer has what one call said be done after a later one: what lies
+// idle goes back all the same.
+func TestAnOlderWordDoesNotPutOffATimer(t *testing.T) {
+	t.Parallel()
+	l := open(t, services.Redis(t), nil).Limiter("r", rule(plugin.Year, 1e6))
+	take(t, l, "k", 1)
+	e := l.table.get("k")
+	if e.Held() == 0 || e.WakeAt() == 0 {
+		t.Fatal("nothing lies idle")
+	}
+	e.do(&lease.Out{Wake: l.ledger.o.Now() + int64(time.Hour)})
+	eventually(t, "what lies idle goes back", func() bool { return e.Held() == 0 })
+}
+
 // TestAGateThatLeavesGivesBack ends a ledger that holds tokens.
 func TestAGateThatLeavesGivesBack(t *testing.T) {
 	t.Parallel()

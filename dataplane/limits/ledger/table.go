@@ -180,14 +180,20 @@ func (e *entry) do(out *lease.Out) {
 		e.ledger.leases.enqueue(item{e, out.Ask})
 	}
 	if out.Wake > 0 {
-		e.wakeAt(out.Wake)
+		e.arm()
 	}
 }
 
-func (e *entry) wakeAt(at int64) {
-	d := time.Duration(at - e.ledger.o.Now())
+// arm sets the timer to when Tick is due. It asks the bucket, because what one call said may be
+// overtaken by what a later one did: an older word must not put the timer off.
+func (e *entry) arm() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	at := e.WakeAt()
+	if at == 0 {
+		return // a Tick is under way, which says it anew
+	}
+	d := time.Duration(at - e.ledger.o.Now())
 	if e.timer == nil {
 		e.timer = time.AfterFunc(d, e.tick)
 		return
@@ -201,7 +207,7 @@ func (e *entry) tick() {
 		return
 	}
 	if at > now {
-		e.wakeAt(at)
+		e.arm()
 		return
 	}
 	var out lease.Out

@@ -1,0 +1,6 @@
+//go:build race
+
+package limits
+
+// raceDetector takes memory of its own.
+const raceDetector = true
