@@ -63,7 +63,7 @@ func TestBlockActsEverywhereAheadOfConfiguration(t *testing.T) {
 		if c.still != "" {
 			f.Answers("default", c.still, 200, "begun")
 		}
-		if out := f.Seki(1, "status"); !strings.Contains(out, "BLOCKED    "+c.kind) || !strings.Contains(out, "because a test of it, on 1 of 1 nodes") {
+		if out := f.Seki(1, "status"); !strings.Contains(out, "BLOCKED    "+c.kind) || !strings.Contains(out, "because a test of it, on 2 of 2 nodes") {
 			t.Errorf("seki status of the other replica says\n%s", out)
 		}
 		f.Seki(1, "unblock "+c.kind+" "+strings.Fields(c.what)[0])
@@ -164,7 +164,7 @@ func TestBlockOutlivesEverything(t *testing.T) {
 	f.Answers("default", "/open", 200, "begun") // by the nodes' own clocks
 	cp.Restart()
 	stack.Eventually(t, func() error {
-		if out := f.Seki(0, "block list"); !strings.Contains(out, "consumer  alice") || strings.Contains(out, "route") || !strings.Contains(out, "in force on 1 of 1 nodes") {
+		if out := f.Seki(0, "block list"); !strings.Contains(out, "consumer  alice") || strings.Contains(out, "route") || !strings.Contains(out, "in force on 2 of 2 nodes") {
 			return fmt.Errorf("after its restart the control plane says\n%s", out)
 		}
 		return nil
