@@ -23,9 +23,6 @@ func (f *Field) Wire() (line string, ok bool) {
 	return unsafe.String(name, len(f.Name)+2+len(f.Value)), true
 }
 
-// is compares lengths first, in place: most names differ in that.
-func (f *Field) is(name string) bool { return len(f.Name) == len(name) && EqualName(f.Name, name) }
-
 // Header is an ordered list of header lines. Names compare without regard to ASCII case. Its
 // strings may point into a connection's buffer: they are valid until the exchange's log
 // phase ends, and a filter that keeps one longer clones it. The zero value is empty.
@@ -55,21 +52,28 @@ func (h *Header) Get(name string) string {
 
 // Lookup returns the first value of name and whether there is one.
 func (h *Header) Lookup(name string) (string, bool) {
-	for i := range h.fields {
-		if h.fields[i].is(name) {
-			return h.fields[i].Value, true
-		}
+	if i := h.find(0, name); i >= 0 {
+		return h.fields[i].Value, true
 	}
 	return "", false
+}
+
+// find returns the place of the first line of that name, of those from a place on; -1: there is
+// none.
+func (h *Header) find(from int, name string) int {
+	for i := from; i < len(h.fields); i++ {
+		if n := h.fields[i].Name; len(n) == len(name) && EqualName(n, name) {
+			return i
+		}
+	}
+	return -1
 }
 
 // Count returns the number of lines of that name.
 func (h *Header) Count(name string) int {
 	n := 0
-	for i := range h.fields {
-		if h.fields[i].is(name) {
-			n++
-		}
+	for i := h.find(0, name); i >= 0; i = h.find(i+1, name) {
+		n++
 	}
 	return n
 }
@@ -77,24 +81,20 @@ func (h *Header) Count(name string) int {
 // Values yields the values of name in order.
 func (h *Header) Values(name string) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for i := range h.fields {
-			if h.fields[i].is(name) && !yield(h.fields[i].Value) {
-				return
-			}
+		for i := h.find(0, name); i >= 0 && yield(h.fields[i].Value); i = h.find(i+1, name) {
 		}
 	}
 }
 
 // Set makes value the only one of name: the first line of that name keeps its place.
 func (h *Header) Set(name, value string) {
-	for i := range h.fields {
-		if h.fields[i].is(name) {
-			h.fields[i] = Field{Name: name, Value: value}
-			h.delFrom(i+1, name)
-			return
-		}
+	i := h.find(0, name)
+	if i < 0 {
+		h.Append(name, value)
+		return
 	}
-	h.Append(name, value)
+	h.fields[i] = Field{Name: name, Value: value}
+	h.delFrom(i+1, name)
 }
 
 // Del removes every line of that name and reports whether there was one.
@@ -116,15 +116,13 @@ func (h *Header) Drop(unwanted func(name string) bool) {
 }
 
 func (h *Header) delFrom(from int, name string) bool {
-	for from < len(h.fields) && !h.fields[from].is(name) {
-		from++ // mostly there is none: nothing is moved
+	first := h.find(from, name)
+	if first < 0 {
+		return false // mostly there is none: nothing is moved
 	}
-	if from == len(h.fields) {
-		return false
-	}
-	kept := h.fields[:from]
-	for _, f := range h.fields[from+1:] {
-		if !f.is(name) {
+	kept := h.fields[:first]
+	for _, f := range h.fields[first+1:] {
+		if !EqualName(f.Name, name) {
 			kept = append(kept, f)
 		}
 	}

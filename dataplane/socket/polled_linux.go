@@ -101,7 +101,7 @@ func (c *polled) Read(b []byte) (int, error) {
 			return 0, fault(c, "read", err)
 		}
 		c.in.ready.Store(false)
-		n, err := call(recv, uintptr(c.fd), b, 0)
+		n, err := call(recvfrom, uintptr(c.fd), b, 0)
 		if err == syscall.EAGAIN {
 			continue
 		}
@@ -129,18 +129,30 @@ func (c *polled) Write(b []byte) (int, error) {
 		if err := c.out.wait(c); err != nil {
 			return done, fault(c, "write", err)
 		}
-		c.out.ready.Store(false)
-		n, err := call(send, uintptr(c.fd), b[done:], syscall.MSG_NOSIGNAL)
+		n, err := c.send(b[done:])
 		if err == syscall.EAGAIN {
 			continue
 		}
-		c.out.ready.Store(true)
 		if err != 0 {
 			return done, fault(c, "write", os.NewSyscallError("write", err))
 		}
 		done += n
 	}
 	return done, nil
+}
+
+// send writes what the socket takes. It mostly takes all, so only then is it noted that there is
+// no room, and tried again: there may have been some between the two.
+func (c *polled) send(b []byte) (int, syscall.Errno) {
+	n, err := call(sendto, uintptr(c.fd), b, syscall.MSG_NOSIGNAL)
+	if err != syscall.EAGAIN {
+		return n, err
+	}
+	c.out.ready.Store(false)
+	if n, err = call(sendto, uintptr(c.fd), b, syscall.MSG_NOSIGNAL); err != syscall.EAGAIN {
+		c.out.ready.Store(true)
+	}
+	return n, err
 }
 
 // Close implements net.Conn. Calls under way return.
@@ -183,7 +195,7 @@ func (c *polled) Readable() bool {
 	}
 	defer c.leave()
 	var b [1]byte
-	_, err := call(recv, uintptr(c.fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	_, err := call(recvfrom, uintptr(c.fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 	return err != syscall.EAGAIN
 }
 

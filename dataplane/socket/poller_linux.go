@@ -18,7 +18,7 @@ type poller struct {
 
 	mu    sync.Mutex
 	turn  int32
-	conns map[int32]*polled // by descriptor
+	conns []*polled // by descriptor
 }
 
 // thePoller is one for the process and runs until its end, as Go's does. It is nil where the
@@ -32,7 +32,7 @@ var thePoller = sync.OnceValue(func() *poller {
 		syscall.Close(fd)
 		return nil
 	}
-	p := &poller{fd: fd, conns: map[int32]*polled{}}
+	p := &poller{fd: fd}
 	if p.waits, err = os.NewFile(uintptr(fd), "epoll").SyscallConn(); err != nil {
 		return nil
 	}
@@ -45,12 +45,15 @@ func (p *poller) add(c *polled) bool {
 	defer p.mu.Unlock()
 	p.turn++
 	c.turn = p.turn
-	p.conns[int32(c.fd)] = c
+	if n := c.fd + 1 - len(p.conns); n > 0 {
+		p.conns = append(p.conns, make([]*polled, n)...)
+	}
+	p.conns[c.fd] = c
 	e := syscall.EpollEvent{
 		Events: syscall.EPOLLIN | syscall.EPOLLOUT | syscall.EPOLLRDHUP | edgeTriggered, Fd: int32(c.fd), Pad: c.turn,
 	}
 	if err := syscall.EpollCtl(p.fd, syscall.EPOLL_CTL_ADD, c.fd, &e); err != nil {
-		delete(p.conns, int32(c.fd))
+		p.conns[c.fd] = nil
 		return false
 	}
 	return true
@@ -63,7 +66,7 @@ const edgeTriggered = 1 << 31
 func (p *poller) remove(c *polled) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.conns, int32(c.fd))
+	p.conns[c.fd] = nil
 }
 
 func (p *poller) run() {

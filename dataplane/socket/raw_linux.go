@@ -33,7 +33,7 @@ func (r *raw) init(c *net.TCPConn) {
 
 func (r *raw) readNow(fd uintptr) bool {
 	a := &r.read
-	n, err := call(recv, fd, a.b, 0)
+	n, err := call(recvfrom, fd, a.b, 0)
 	if err == syscall.EAGAIN {
 		return false
 	}
@@ -44,7 +44,7 @@ func (r *raw) readNow(fd uintptr) bool {
 func (r *raw) writeNow(fd uintptr) bool {
 	a := &r.write
 	for len(a.b) > 0 {
-		n, err := call(send, fd, a.b, syscall.MSG_NOSIGNAL)
+		n, err := call(sendto, fd, a.b, syscall.MSG_NOSIGNAL)
 		if err != 0 {
 			a.err = err
 			return err != syscall.EAGAIN
@@ -59,8 +59,8 @@ func (r *raw) writeNow(fd uintptr) bool {
 // The system calls of sockets: read and write would first ask the file what it is, which costs
 // 3 % of them.
 const (
-	recv = syscall.SYS_RECVFROM
-	send = syscall.SYS_SENDTO
+	recvfrom = syscall.SYS_RECVFROM
+	sendto   = syscall.SYS_SENDTO
 )
 
 // call makes one system call on a socket that is non-blocking: the scheduler need not know.

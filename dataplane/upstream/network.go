@@ -120,14 +120,18 @@ func (u *Upstream) Connect(ctx func() context.Context, n *Network, peer *Peer, s
 }
 
 func (u *Upstream) poolOf(n *Network, a netip.AddrPort, sni string) *pool {
+	p := u.pool.Load()
+	if u.tls == nil && p != nil && p.key.addr == a && !p.dead.Load() {
+		return p
+	}
 	k := poolKey{addr: a}
 	if u.tls != nil {
 		k.sni, k.secure, k.tls = sni, true, *u.tls
 	}
-	if p := u.pool.Load(); p != nil && p.key == k && !p.dead.Load() {
+	if p != nil && p.key == k && !p.dead.Load() {
 		return p
 	}
-	p := n.pool(k)
+	p = n.pool(k)
 	u.pool.Store(p)
 	return p
 }

@@ -9,8 +9,10 @@ import (
 )
 
 const (
-	// enough is how many bytes are written without waiting for the second to pass.
-	enough = 64 << 10
+	// enough is how many bytes are written without waiting for the second to pass. A write is
+	// long enough for the scheduler to give the processor away, and to look out for the next one
+	// every 20 us: so there should be few.
+	enough = 256 << 10
 	// tooMuch bounds the buffer. Whoever fills it writes it, as Kong does for every line.
 	tooMuch = 4 << 20
 	// kept bounds what waits for a file that cannot be written; beyond it lines are lost,

@@ -22,9 +22,10 @@ const (
 
 // candidate is one proxy under test.
 type candidate struct {
-	name string
-	url  string
-	pid  int
+	name   string
+	url    string
+	secure string // url over TLS; "": none
+	pid    int
 	// headers go with every request.
 	headers []string
 }
@@ -82,7 +83,8 @@ func (b *bench) start(only string) ([]*candidate, error) {
 		make func(up string) (*candidate, error)
 	}
 	seki := filepath.Join(b.dir, "seki")
-	makers := []maker{{"nginx", b.nginx}, {"seki", b.seki(seki)}, {"seki, the guide's chain", b.sekiChain(seki)}}
+	makers := []maker{{"nginx", b.nginx}, {"seki", b.seki(seki)}, {"seki, the guide's chain", b.sekiChain(seki)},
+		{"nginx, a chain like it", b.nginxChain}}
 	if b.before != "" {
 		makers = append(makers, maker{"before", b.seki(b.before)}, maker{"before, the guide's chain", b.sekiChain(b.before)})
 	}
@@ -156,29 +158,81 @@ func (b *bench) runNginx(core, addr, body string) (*exec.Cmd, error) {
 	return b.spawn(core, nil, "nginx", "-c", conf, "-p", b.dir)
 }
 
-// upstream answers every request with 1,024 bytes.
+// upstream answers every request with 1,024 bytes, and /mb with a megabyte.
 func (b *bench) upstream() (string, error) {
 	addr, err := freeAddr()
 	if err != nil {
 		return "", err
 	}
-	_, err = b.runNginx(otherCore, addr, fmt.Sprintf(`	server { listen %s; location / { return 200 "%s"; } }`, addr, strings.Repeat("x", 1024)))
+	file := filepath.Join(b.dir, "mb")
+	if err := os.WriteFile(file, make([]byte, 1<<20), 0o600); err != nil {
+		return "", err
+	}
+	_, err = b.runNginx(otherCore, addr, fmt.Sprintf(`	server { listen %s; location / { return 200 "%s"; } location = /mb { alias %s; } }`,
+		addr, strings.Repeat("x", 1024), file))
 	return addr, err
 }
 
+const (
+	nginxUpstream = `	upstream u { server %s; keepalive 512; keepalive_requests 1000000000; }
+`
+	nginxProxy = `proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection "";
+		proxy_set_header X-Real-IP $remote_addr; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;`
+)
+
+// nginx is plain, over TCP and over TLS 1.3.
 func (b *bench) nginx(up string) (*candidate, error) {
 	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
 	}
-	cmd, err := b.runNginx(proxyCore, addr, fmt.Sprintf(`	upstream u { server %s; keepalive 512; keepalive_requests 1000000000; }
-	server { listen %s; location / { proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection "";
-		proxy_set_header X-Real-IP $remote_addr; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; } }`, up, addr))
+	secure, err := freeAddr()
 	if err != nil {
 		return nil, err
 	}
-	return &candidate{url: "http://" + addr + "/", pid: cmd.Process.Pid}, nil
+	pem, err := b.certificate()
+	if err != nil {
+		return nil, err
+	}
+	cmd, err := b.runNginx(proxyCore, addr, fmt.Sprintf(nginxUpstream+`	server { listen %s; listen %s ssl; ssl_certificate %[4]s; ssl_certificate_key %[4]s; ssl_protocols TLSv1.3;
+		location / { `+nginxProxy+` } }`, up, addr, secure, pem))
+	if err != nil {
+		return nil, err
+	}
+	return &candidate{url: "http://" + addr + "/", secure: "https://" + secure + "/", pid: cmd.Process.Pid}, nil
 }
+
+// nginxChain does what the guide's plugins do, as far as nginx can: keys, agents, addresses, two
+// limits, a bound of bodies, headers both ways and a log in JSON, written 64 KiB at a time. It has
+// no metrics, and limits by a rate, not by windows.
+func (b *bench) nginxChain(up string) (*candidate, error) {
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	cmd, err := b.runNginx(proxyCore, addr, fmt.Sprintf(nginxUpstream+`	map $http_x_api_key $consumer { default ""; "`+guideKey+`" "ai-dev-user"; }
+	map $http_user_agent $bot { default 0; ~*(chrome|firefox|curl) 0; ~*(bot|crawl|spider|wget|scrapy|python-requests) 1; }
+	limit_req_zone $consumer zone=minute:1m rate=1000000r/s; limit_req_zone $consumer zone=hour:1m rate=1000000r/s;
+	log_format entry escape=json '{"request":{"id":"$request_id","uri":"$request_uri","method":"$request_method","size":$request_length,"headers":{"host":"$http_host","user-agent":"$http_user_agent","x-api-key":"$http_x_api_key"}},'
+		'"upstream_uri":"$uri","upstream_status":"$upstream_status","response":{"status":$status,"size":$bytes_sent,"headers":{"content-type":"$sent_http_content_type","content-length":"$sent_http_content_length"}},'
+		'"latencies":{"request":$request_time,"proxy":"$upstream_response_time"},"tries":[{"ip":"$upstream_addr"}],"consumer":"$consumer","client_ip":"$remote_addr","started_at":$msec}';
+	server { listen %s; client_max_body_size 10m; access_log %s entry buffer=64k flush=1s;
+		location / { if ($consumer = "") { return 401; } if ($bot) { return 403; }
+			allow 127.0.0.1; allow ::1; allow 10.0.0.0/8; allow 172.16.0.0/12; allow 192.168.0.0/16; deny all;
+			limit_req zone=minute burst=1000000 nodelay; limit_req zone=hour burst=1000000 nodelay;
+			proxy_set_header X-Gateway nginx; proxy_set_header X-Consumer-Username $consumer; proxy_set_header X-Request-Id $request_id;
+			add_header Access-Control-Allow-Origin *; add_header X-Request-Id $request_id;
+			add_header X-RateLimit-Limit-Minute 1000000000; add_header X-RateLimit-Limit-Hour 1000000000;
+			`+nginxProxy+` } }`, up, addr, filepath.Join(b.dir, "nginx.log")))
+	if err != nil {
+		return nil, err
+	}
+	return &candidate{url: "http://" + addr + "/", headers: guideHeaders, pid: cmd.Process.Pid}, nil
+}
+
+const guideKey = "ai-dev-key-2025"
+
+var guideHeaders = []string{"X-API-Key: " + guideKey, "User-Agent: curl/8.5.0"}
 
 func (b *bench) reverseProxy(up string) (*candidate, error) {
 	addr, err := freeAddr()
@@ -203,7 +257,7 @@ func (b *bench) gateway(bin string) (c *candidate, admin string, err error) {
 			return nil, "", fmt.Errorf("go build: %w\n%s", err, out)
 		}
 	}
-	var addrs [3]string
+	var addrs [4]string
 	for i := range addrs {
 		if addrs[i], err = freeAddr(); err != nil {
 			return nil, "", err
@@ -215,11 +269,11 @@ func (b *bench) gateway(bin string) (c *candidate, admin string, err error) {
 	}
 	cmd, err := b.spawn(proxyCore, env, bin, "run", "--data-dir", filepath.Join(b.dir, "data"+addrs[0][10:]),
 		"--proxy-listen", addrs[0], "--admin-listen", addrs[1], "--status-listen", addrs[2],
-		"--proxy-tls-listen", "off", "--console-listen", "off", "--grpc-listen", "off")
+		"--proxy-tls-listen", addrs[3], "--console-listen", "off", "--grpc-listen", "off")
 	if err != nil {
 		return nil, "", err
 	}
-	return &candidate{url: "http://" + addrs[0] + "/", pid: cmd.Process.Pid}, "http://" + addrs[1], nil
+	return &candidate{url: "http://" + addrs[0] + "/", secure: "https://" + addrs[3] + "/", pid: cmd.Process.Pid}, "http://" + addrs[1], nil
 }
 
 func (b *bench) seki(bin string) func(up string) (*candidate, error) {
@@ -241,7 +295,7 @@ func (b *bench) sekiChain(bin string) func(up string) (*candidate, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.headers = []string{"X-API-Key: ai-dev-key-2025", "User-Agent: curl/8.5.0"}
+		c.headers = guideHeaders
 		return c, put(admin, b.guide(up)...)
 	}
 }
@@ -252,7 +306,7 @@ func (b *bench) guide(up string) []string {
 		"/services/up", `{"url":"http://` + up + `"}`,
 		"/services/up/routes/all", `{"paths":["/"]}`,
 		"/consumers/ai-dev-user", `{}`,
-		"/consumers/ai-dev-user/key-auth/ai-dev-key-2025", `{}`,
+		"/consumers/ai-dev-user/key-auth/" + guideKey, `{}`,
 		"/services/up/plugins/p1", `{"name":"key-auth","config":{"key_names":["X-API-Key","apikey"]}}`,
 		"/services/up/plugins/p2", fmt.Sprintf(`{"name":"rate-limiting","config":{"minute":%d,"hour":%d,"policy":"local"}}`, big, big),
 		"/services/up/plugins/p3", `{"name":"cors"}`,

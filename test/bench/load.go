@@ -24,6 +24,22 @@ type load struct {
 	connections int
 	rate        int // requests a second in all; 0: as fast as answers come
 	duration    time.Duration
+	path        string // below /
+	secure      bool   // over TLS
+	fresh       bool   // a connection for each request
+}
+
+// of is the URL that a load asks of a candidate; "": the candidate is not for it. Chains are
+// measured by plain loads only.
+func (l *load) of(c *candidate) string {
+	base := c.url
+	if l.secure {
+		base = c.secure
+	}
+	if base == "" || c.headers != nil && (l.secure || l.path != "") {
+		return ""
+	}
+	return base + l.path
 }
 
 // measure puts load on a candidate and reads what it cost.
@@ -33,8 +49,11 @@ func (b *bench) measure(c *candidate, l load) (sample, error) {
 		return sample{}, err
 	}
 	run := b.wrk
-	if l.rate > 0 {
+	switch {
+	case l.rate > 0:
 		run = b.paced
+	case l.fresh:
+		run = b.fresh
 	}
 	s, err := run(c, l)
 	if err != nil {
@@ -83,7 +102,7 @@ func (b *bench) wrk(c *candidate, l load) (sample, error) {
 	for _, h := range c.headers {
 		args = append(args, "-H", h)
 	}
-	out, err := exec.Command("taskset", append(args, c.url)...).CombinedOutput()
+	out, err := exec.Command("taskset", append(args, l.of(c))...).CombinedOutput()
 	if err != nil {
 		return sample{}, fmt.Errorf("wrk: %w\n%s", err, out)
 	}
@@ -113,10 +132,25 @@ func (b *bench) paced(c *candidate, l load) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	args := []string{"-c", otherCore, self, "serve-load", c.url, strconv.Itoa(l.connections), strconv.Itoa(l.rate), l.duration.String()}
+	args := []string{"-c", otherCore, self, "serve-load", l.of(c), strconv.Itoa(l.connections), strconv.Itoa(l.rate), l.duration.String()}
 	out, err := exec.Command("taskset", append(args, c.headers...)...).CombinedOutput()
 	if err != nil {
 		return sample{}, fmt.Errorf("load: %w\n%s", err, out)
+	}
+	var s sample
+	_, err = fmt.Sscan(string(out), &s.Requests, &s.Errors, &s.P50, &s.P99)
+	return s, err
+}
+
+// fresh makes a connection for each request, with a whole handshake.
+func (b *bench) fresh(c *candidate, l load) (sample, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return sample{}, err
+	}
+	out, err := exec.Command("taskset", "-c", otherCore, self, "serve-fresh", l.of(c), strconv.Itoa(l.connections), l.duration.String()).CombinedOutput()
+	if err != nil {
+		return sample{}, fmt.Errorf("fresh: %w\n%s", err, out)
 	}
 	var s sample
 	_, err = fmt.Sscan(string(out), &s.Requests, &s.Errors, &s.P50, &s.P99)
@@ -137,6 +171,10 @@ func serve(what string, args []string) {
 		rate, _ := strconv.Atoi(args[2])
 		d, _ := time.ParseDuration(args[3])
 		pace(args[0], connections, rate, d, args[4:])
+	case "serve-fresh":
+		connections, _ := strconv.Atoi(args[1])
+		d, _ := time.ParseDuration(args[2])
+		renew(args[0], connections, d)
 	}
 }
 
@@ -173,6 +211,11 @@ func pace(target string, connections, rate int, d time.Duration, headers []strin
 		})
 	}
 	wg.Wait()
+	tell(all, errors)
+}
+
+// tell prints requests, errors and the 50th and 99th percentile in microseconds.
+func tell(all []time.Duration, errors int64) {
 	sort.Slice(all, func(i, j int) bool { return all[i] < all[j] })
 	at := func(p float64) float64 {
 		if len(all) == 0 {

@@ -6,6 +6,9 @@
 // processes divided by completed requests. Rounds are interleaved A B C ... C B A; medians
 // and ranges are printed, and the raw data is kept in test/bench/results. The second nginx is
 // the negative control: its ratio to the first one is the noise of this run.
+//
+// Cases: as fast as answers come; at a fixed rate; over kept connections of TLS 1.3; a whole
+// handshake for each request; answers of a megabyte.
 package main
 
 import (
@@ -17,6 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"syscall"
@@ -37,6 +41,7 @@ func main() {
 	before := flag.String("before", "", "another binary of the gateway, measured beside the one of this tree")
 	profile := flag.String("profile", "", "folder for CPU profiles of the gateway, which are then all that is kept")
 	hold := flag.Bool("hold", false, "start the candidates, print where they are and wait, for a profiler")
+	cases := flag.String("cases", "", "comma-separated cases; all without")
 	note := flag.String("note", "", "kept with the results")
 	flag.Parse()
 	dir, err := os.MkdirTemp("", "seki-bench-")
@@ -47,7 +52,7 @@ func main() {
 	if *hold {
 		err = b.hold(*only)
 	} else {
-		err = b.run(*rounds, *seconds, *connections, *rate, *only, *note)
+		err = b.run(*rounds, *seconds, *connections, *rate, *only, *cases, *note)
 	}
 	b.stop()
 	os.RemoveAll(dir)
@@ -83,16 +88,13 @@ type sample struct {
 	Errors    int64   `json:"errors"`
 }
 
-func (b *bench) run(rounds, seconds, connections, rate int, only, note string) error {
+func (b *bench) run(rounds, seconds, connections, rate int, only, wanted, note string) error {
 	candidates, err := b.start(only)
 	if err != nil {
 		return err
 	}
 	var samples []sample
-	cases := []load{{name: "saturated", connections: connections, duration: time.Duration(seconds) * time.Second}}
-	if rate > 0 {
-		cases = append(cases, load{name: fmt.Sprintf("%d/s", rate), connections: connections, rate: rate, duration: time.Duration(seconds) * time.Second})
-	}
+	cases := loads(connections, rate, time.Duration(seconds)*time.Second, wanted)
 	for _, l := range cases {
 		for round := range rounds + 1 { // the first one warms up
 			order := append([]*candidate(nil), candidates...)
@@ -102,6 +104,9 @@ func (b *bench) run(rounds, seconds, connections, rate int, only, note string) e
 				}
 			}
 			for _, c := range order {
+				if l.of(c) == "" {
+					continue
+				}
 				s, err := b.measure(c, l)
 				if err != nil {
 					return fmt.Errorf("%s, %s: %w", l.name, c.name, err)
@@ -120,12 +125,32 @@ func (b *bench) run(rounds, seconds, connections, rate int, only, note string) e
 	return keep(samples, note)
 }
 
+// loads are the cases that are wanted, in the order in which they are run.
+func loads(connections, rate int, d time.Duration, wanted string) []load {
+	all := []load{
+		{name: "saturated", connections: connections},
+		{name: fmt.Sprintf("%d/s", rate), connections: connections, rate: rate},
+		{name: "tls", connections: connections, secure: true},
+		{name: "tls-handshakes", connections: connections / 4, secure: true, fresh: true},
+		{name: "megabyte", connections: connections / 8, path: "mb"},
+	}
+	for i := range all {
+		all[i].duration = d
+	}
+	return slices.DeleteFunc(all, func(l load) bool {
+		return strings.HasPrefix(l.name, "0/") || wanted != "" && !strings.Contains(","+wanted+",", ","+l.name+",")
+	})
+}
+
 func report(samples []sample, candidates []*candidate, cases []load) {
 	for _, l := range cases {
 		fmt.Printf("\n%s, %d connections\n%-34s %28s %22s %12s %12s\n", l.name, l.connections,
 			"candidate", "CPU us/request (min-max)", "x nginx (min-max)", "p50 us", "p99 us")
 		base := byRound(samples, l.name, "nginx")
 		for _, c := range candidates {
+			if l.of(c) == "" {
+				continue
+			}
 			var cpu, ratio, p50, p99 []float64
 			for round, s := range byRound(samples, l.name, c.name) {
 				cpu = append(cpu, s.CPU)
