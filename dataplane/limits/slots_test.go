@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -121,6 +122,7 @@ func TestSlotsAreExact(t *testing.T) {
 			const gates, workers, each = 3, 100, 20
 			var running, most, started atomic.Int64
 			var wg sync.WaitGroup
+			begin := make(chan struct{}) // all at once
 			shared := build(t, Options{})
 			for range gates {
 				all := shared
@@ -130,6 +132,7 @@ func TestSlotsAreExact(t *testing.T) {
 				s := slotsOf(t, all, plugin.SlotRule{Limit: limit, Queue: gates * workers, Patience: time.Minute, Redis: r})
 				for range workers {
 					wg.Go(func() {
+						<-begin
 						for range each {
 							var d plugin.SlotDecision
 							slot, err := s.Acquire(context.Background, "a", &d)
@@ -145,12 +148,14 @@ func TestSlotsAreExact(t *testing.T) {
 									break
 								}
 							}
+							runtime.Gosched()
 							running.Add(-1)
 							slot.Release()
 						}
 					})
 				}
 			}
+			close(begin)
 			wg.Wait()
 			if started.Load() != gates*workers*each || most.Load() > limit {
 				t.Errorf("%s: %d started, %d at once, want %d and at most %d", name, started.Load(), most.Load(), gates*workers*each, limit)

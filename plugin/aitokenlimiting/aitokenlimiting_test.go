@@ -335,6 +335,24 @@ func TestWhatAnotherPluginReadsIsBelieved(t *testing.T) {
 	}
 }
 
+// TestAnAnswerThatAnotherHasWholeIsSettledAsReserved has a plugin rewrite what would be read in
+// pieces, which pieces do not come of then.
+func TestAnAnswerThatAnotherHasWholeIsSettledAsReserved(t *testing.T) {
+	t.Parallel()
+	h := plugintest.NewHost()
+	f := build(t, `{"total":{"minute":1000}}`, h)
+	x := post(ask)
+	f.OnRequest(x)
+	x.Response.Length = -1
+	plugintest.Answer(x, f, plugin.Next, 200, "Content-Type: application/json")
+	x.Response.Rewrite(func(body []byte) []byte { return body })
+	plugintest.Timed(x, time.Unix(1700000000, 0))
+	f.OnLog(x)
+	if got := used(h, "total", client); got != estimated+50 {
+		t.Errorf("total = %d, want the %d that were reserved", got, estimated+50)
+	}
+}
+
 func TestAGateThatAnswersUsesNothing(t *testing.T) {
 	t.Parallel()
 	h := plugintest.NewHost()

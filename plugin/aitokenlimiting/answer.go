@@ -24,7 +24,7 @@ func (v *visit) watch() {
 	kind, _, _ := strings.Cut(h.Get("Content-Type"), ";")
 	switch kind = strings.ToLower(strings.TrimSpace(kind)); {
 	case kind == "text/event-stream" || kind == "application/x-ndjson" || kind == "application/stream+json":
-		v.read = true
+		v.read, v.piece = true, true
 		s := &stream{visit: v, hide: llm.UsageAsked(v.x)}
 		r.Edit(s.edit)
 	case kind != "application/json" || r.Length > maxAnswer:
@@ -36,7 +36,7 @@ func (v *visit) watch() {
 			return body
 		})
 	default:
-		v.read = true
+		v.read, v.piece = true, true
 		var whole []byte
 		r.Edit(func(piece []byte, last bool) []byte {
 			if len(whole) <= maxAnswer {

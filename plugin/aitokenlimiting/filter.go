@@ -98,7 +98,7 @@ func (f *filter) OnLog(x *plugin.Exchange) {
 		v.settle(llm.Usage{})
 	case llm.Metered(x):
 		v.spent(llm.Reported(x))
-	case v.read:
+	case v.read && !(v.piece && len(x.Response.Rewrites()) > 0):
 		v.spent(v.used())
 	default:
 		v.settle(v.guess)

@@ -18,6 +18,7 @@ type visit struct {
 
 	// What was read of the answer here.
 	read  bool // its form is known
+	piece bool // it is read as it comes, unless another plugin has it whole
 	whole bool // it came to its end
 	seen  llm.Usage
 	text  int64 // bytes of the answer's texts

@@ -1,6 +1,7 @@
 package concurrencylimiting
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -132,5 +133,38 @@ func TestNewRefusesWhatCannotBe(t *testing.T) {
 		if _, err := New(c, plugintest.NewHost()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("New(%s) = %v, want %q", config, err, want)
 		}
+	}
+}
+
+// limiters are slots that allocate nothing themselves.
+type limiters struct{ *plugintest.Host }
+
+type free struct{}
+
+func (limiters) Slots(plugin.SlotRule) (plugin.Slots, error) { return free{}, nil }
+
+func (free) Acquire(_ func() context.Context, _ string, d *plugin.SlotDecision) (plugin.Slot, error) {
+	*d = plugin.SlotDecision{Allowed: true, Counted: true, Left: 41}
+	return free{}, nil
+}
+
+func (free) Release() {}
+
+func TestARequestDoesNotAllocate(t *testing.T) {
+	f := build(t, `{"limit":"42"}`, limiters{plugintest.NewHost()})
+	r, e, x := plugintest.Request{}, plugintest.Engine(""), &plugin.Exchange{}
+	r.Again(x, e)
+	f.OnRequest(x)
+	client := x.Client
+	n := testing.AllocsPerRun(100, func() {
+		x.Bind(e)
+		x.Client = client
+		if f.OnRequest(x).Done() {
+			t.Error("refused")
+		}
+		f.OnLog(x)
+	})
+	if n != 0 {
+		t.Errorf("OnRequest and OnLog allocate %v times, want 0", n)
 	}
 }

@@ -31,9 +31,14 @@ func TestLimitsAreShownAndSetBack(t *testing.T) {
 	send := func(path string) {
 		t.Helper()
 		for i, n := range f.Nodes["default"] {
-			stack.Eventually(t, func() error { // the second node hears of the route by the other replica
-				if code, out := call(t, http.MethodGet, n.URLs["proxy"]+path, ""); code != 200 {
-					return fmt.Errorf("node %d answers %d %s", i, code, out)
+			stack.Eventually(t, func() error { // the second node hears of the route by the other replica, and then of the limit
+				res, err := http.Get(n.URLs["proxy"] + path)
+				if err != nil {
+					return err
+				}
+				res.Body.Close()
+				if res.StatusCode != http.StatusOK || res.Header.Get("X-RateLimit-Limit-Year") == "" {
+					return fmt.Errorf("node %d answers %d with %v", i, res.StatusCode, res.Header)
 				}
 				return nil
 			})

@@ -76,12 +76,17 @@ func runGate(ctx context.Context, self, text string) (*report, error) {
 
 // scriptCalls is how many scripts Redis ran.
 func scriptCalls(ctx context.Context, c redis.UniversalClient) (n int64, err error) {
+	return countCalls(ctx, c, "evalsha", "eval")
+}
+
+// countCalls is how often Redis ran the named commands.
+func countCalls(ctx context.Context, c redis.UniversalClient, names ...string) (n int64, err error) {
 	text, err := c.Info(ctx, "commandstats").Result()
 	if err != nil {
 		return 0, err
 	}
 	for s := bufio.NewScanner(strings.NewReader(text)); s.Scan(); {
-		for _, name := range []string{"evalsha", "eval"} {
+		for _, name := range names {
 			if rest, ok := strings.CutPrefix(s.Text(), "cmdstat_"+name+":calls="); ok {
 				var calls int64
 				if _, err := fmt.Sscanf(rest, "%d", &calls); err != nil {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -92,6 +93,57 @@ func TestFleetIsExact(t *testing.T) {
 			tt.name, r.Requests, per, 1000*float64(r.Asks)/float64(r.Requests), r.quantile(.5), r.quantile(.99))
 		if per > tt.calls {
 			t.Errorf("%s: %.2f calls of 1000 requests, want at most %v", tt.name, per, tt.calls)
+		}
+	}
+}
+
+// TestWaysSideBySide puts the same load on one Redis in three ways, and holds leases to what they
+// are for: no more than the limit, and fewer calls than the others that keep it.
+func TestWaysSideBySide(t *testing.T) {
+	if !full() {
+		t.Skip("run by make limits")
+	}
+	const seconds = 4
+	for _, row := range []struct {
+		limit int64
+		rate  float64
+	}{{1000, 1500}, {10000, 12000}} {
+		var leases, each float64
+		for _, way := range []string{"", eachRequest, delta} {
+			server := services.NewRedis(t)
+			begin := second()
+			r, err := runFleet(10, orders{
+				RedisURL: server.URL, Windows: perSecond(row.limit), Rate: row.rate, Way: way,
+				For: seconds*time.Second - 50*time.Millisecond,
+			}, begin)
+			if err != nil {
+				t.Fatal(err)
+			}
+			calls, err := countCalls(context.Background(), dial(t, server.URL), "evalsha", "eval", "incrby")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var over, worst int64
+			for _, c := range r.Charged {
+				over += max(0, c.Admitted-row.limit)
+				worst = max(worst, c.Admitted-row.limit)
+			}
+			per := 1000 * float64(calls) / float64(r.Requests)
+			t.Logf("%d in a second, %.0f offered: %-22s %.2f calls of 1000 requests, p50 %v, p99 %v, %.2f %% above the limit, worst second %.2f %%, %d errors",
+				row.limit, row.rate, cmp.Or(way, "leases")+":", per, r.quantile(.5), r.quantile(.99),
+				100*float64(over)/float64(seconds*row.limit), 100*float64(worst)/float64(row.limit), r.Errors)
+			switch way {
+			case "":
+				leases = per
+				if over > 0 {
+					t.Errorf("leases admitted %d above the limit", over)
+				}
+			case eachRequest:
+				each = per
+			}
+		}
+		if leases > each/2 {
+			t.Errorf("leases ask %.1f times for 1000 requests, INCR %.1f times", leases, each)
 		}
 	}
 }

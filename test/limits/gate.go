@@ -30,6 +30,8 @@ type orders struct {
 	For      time.Duration
 	Patience time.Duration
 	Keys     int // identifiers, in turn; 0: one
+	// Way is one of the ways that leases are held against; "": leases.
+	Way string
 	// WatchFrom and WatchTo say of when latencies are reported on their own.
 	WatchFrom, WatchTo time.Duration
 }
@@ -68,6 +70,9 @@ func beGate(text string, out io.Writer) error {
 	if err := json.Unmarshal([]byte(text), &o); err != nil {
 		return fmt.Errorf("read orders: %w", err)
 	}
+	if o.Way != "" {
+		return beOther(&o, out)
+	}
 	all, err := limits.New(limits.Options{RedisURL: o.RedisURL, Patience: o.Patience, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
@@ -92,6 +97,23 @@ func beGate(text string, out io.Writer) error {
 	stop()
 	if err := <-ran; err != nil {
 		return fmt.Errorf("run limits: %w", err)
+	}
+	return json.NewEncoder(out).Encode(r)
+}
+
+// beOther runs a gate that limits in another way.
+func beOther(o *orders, out io.Writer) error {
+	l, run, err := otherWay(o.Way, o.RedisURL, o.Windows[0].Limit)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- run(ctx) }()
+	r := drive(ctx, l, o)
+	stop()
+	if err := <-ran; err != nil {
+		return fmt.Errorf("run %s: %w", o.Way, err)
 	}
 	return json.NewEncoder(out).Encode(r)
 }

@@ -31,6 +31,7 @@ type Bucket struct {
 	wanted  int64 // by waiters
 	near    bool
 	parked  bool
+	reserve bool // parts of what was taken may come back, here and elsewhere
 	backoff int64
 	poll    int64 // when to ask again for who is parked
 	dirty   bool  // the authority should hear of the claims

@@ -5,6 +5,7 @@ func (b *Bucket) Join(now int64, w *Waiter, out *Out) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	w.Arrived, b.used = now, now
+	b.reserve = b.reserve || w.Reserve
 	b.roll(now)
 	if w.N == 0 {
 		b.peek(now, w, out)

@@ -30,6 +30,8 @@ const (
 	// believe is the longest that a gate refuses without asking again, so that an operator
 	// who resets a counter is heard also when the word of it was lost.
 	believe = 30 * time.Second
+	// believeReserved is that of limits of which what is reserved may come back at any time.
+	believeReserved = 200 * time.Millisecond
 	// minGrace is the least time that a holder has to answer a recall.
 	minGrace = 50 * time.Millisecond
 	// unusedFor is after what time without requests a bucket is not worth its memory.

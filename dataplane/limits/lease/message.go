@@ -80,6 +80,7 @@ const (
 // and its appearance in Out.Done the bucket does.
 type Waiter struct {
 	N       int64
+	Reserve bool          // a part of N may come back
 	Ready   chan struct{} // for whoever runs the bucket; the bucket does not touch it
 	Arrived int64         // local time
 

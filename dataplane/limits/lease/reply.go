@@ -247,7 +247,11 @@ func (b *Bucket) park(now int64, out *Out) {
 // exhaust refuses all that come until the window ends, without asking.
 func (b *Bucket) exhaust(now int64, stop int) {
 	b.stop = stop
-	b.exh.Store(min(b.node.Clock.local(b.wins[stop].end), now+int64(believe)))
+	long := believe
+	if b.reserve {
+		long = believeReserved
+	}
+	b.exh.Store(min(b.node.Clock.local(b.wins[stop].end), now+int64(long)))
 }
 
 // rest is when nobody waits: what is not needed near the limit goes back, and otherwise the

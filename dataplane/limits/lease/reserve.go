@@ -42,6 +42,7 @@ func (b *Bucket) refund(r *Reservation, n int64) {
 	if b.wins[0].start == r.window {
 		b.demand.put(n)
 		b.tok.Add(n)
+		b.dirty = true // others may wait for it, and nobody knows of it
 		return
 	}
 	b.chargeIn(r, -n)

@@ -114,3 +114,38 @@ func balance(t *testing.T, seed uint64, d *desk, used map[int64]int64, now int64
 		t.Errorf("seed %d: used %d: that shows little", seed, sum)
 	}
 }
+
+// TestWhatIsNotUsedIsHeardOfElsewhere has one gate reserve all there is and use little, while
+// another was told that there is nothing.
+func TestWhatIsNotUsedIsHeardOfElsewhere(t *testing.T) {
+	t.Parallel()
+	d, r := &desk{}, minutes(1000)
+	one, two := lease.NewBucket(node(t), r, "k"), lease.NewBucket(node(t), r, "k")
+	reserve := func(now int64, b *lease.Bucket, n int64) *lease.Waiter {
+		w := &lease.Waiter{N: n, Reserve: true}
+		var out lease.Out
+		b.Join(now, w, &out)
+		d.do(now, b, &out)
+		return w
+	}
+	all := reserve(dawn, one, 1000)
+	if w := reserve(dawn, two, 10); all.Verdict != lease.Admit || w.Verdict != lease.Refuse {
+		t.Fatalf("all of 1000: %+v, ten more: %+v", all, w)
+	}
+	var out lease.Out
+	one.Settle(dawn+100*ms, lease.Reserve(all), 100, &out)
+	d.do(dawn+100*ms, one, &out)
+	now := dawn + s
+	if at := one.WakeAt(); at == 0 || at > now {
+		t.Fatalf("nothing is said of what was not used before %d", at-dawn)
+	}
+	out = lease.Out{}
+	one.Tick(now, &out)
+	d.do(now, one, &out)
+	if w := reserve(now, two, 900); w.Verdict != lease.Admit {
+		t.Errorf("900 of the 900 that were not used: %+v", w)
+	}
+	if w := reserve(now, two, 1); w.Verdict != lease.Refuse {
+		t.Errorf("one more: %+v", w)
+	}
+}

@@ -124,7 +124,7 @@ var waiters = sync.Pool{New: func() any { return &lease.Waiter{Ready: make(chan 
 func (l *Limiter) join(ctx func() context.Context, e *entry, n int64, d *plugin.Decision, reserve bool) (r *lease.Reservation, err error) {
 	now := l.ledger.look()
 	w := waiters.Get().(*lease.Waiter)
-	*w = lease.Waiter{Ready: w.Ready, N: n}
+	*w = lease.Waiter{Ready: w.Ready, N: n, Reserve: reserve}
 	var out lease.Out
 	e.Join(now, w, &out)
 	e.do(&out)
