@@ -72,6 +72,12 @@ func TestBlockActsEverywhereAheadOfConfiguration(t *testing.T) {
 		f.Seki(1, "unblock "+c.kind+" "+strings.Fields(c.what)[0])
 		f.Answers("default", c.path, 200, "begun")
 	}
+	_, text := call(t, http.MethodGet, f.Replicas[0].URLs["status"]+"/metrics", "")
+	for _, want := range []string{"sekifuda_database_reachable 1", "sekifuda_nodes_connected 1", "sekifuda_nodes_current 1", "sekifuda_blocked 0"} {
+		if !strings.Contains(text, "\n"+want+"\n") {
+			t.Errorf("/metrics of a control plane has no %s:\n%s", want, text)
+		}
+	}
 	if after := f.Seki(0, "log"); after != before {
 		t.Errorf("blocks made revisions:\n%s\nwere\n%s", after, before)
 	}
@@ -119,7 +125,7 @@ func TestBlockIsExplained(t *testing.T) {
 		}
 	}
 	_, text := call(t, http.MethodGet, p.URLs["status"]+"/metrics", "")
-	for _, want := range []string{`sekifuda_blocks{kind="route"} 1`, `sekifuda_refused_total{reason="blocked"} 1`} {
+	for _, want := range []string{"sekifuda_feed_connected 1", "sekifuda_feed_refusing 0", `sekifuda_memory_bytes{class="objects"}`, `sekifuda_blocks{kind="route"} 1`, `sekifuda_refused_total{reason="blocked"} 1`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("/metrics has no %s", want)
 		}
