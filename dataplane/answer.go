@@ -132,3 +132,15 @@ func (d *DataPlane) reachable() bool {
 	}
 	return d.following.connected()
 }
+
+// state introduces how the node stands to the metrics.
+func (d *DataPlane) state() telemetry.State {
+	at := d.following.status()
+	s := telemetry.State{
+		Staged: at.Running.Staged, Live: at.Running.Live, Connected: at.Connected, Refusing: at.Refusal != nil, OnDisk: at.OnDisk,
+	}
+	if d.Identity != nil {
+		s.Certificate = d.Identity.Expires()
+	}
+	return s
+}

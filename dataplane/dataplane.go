@@ -150,7 +150,7 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 	}
 	d.metrics = telemetry.New(telemetry.Options{
 		NodeID: o.NodeID, Version: o.Version, Counts: d.traffic, Stores: d.stores, Refusals: d.refusals, Targets: d.targets, Store: d.reachable,
-		Blocks: d.blockCounts,
+		Blocks: d.blockCounts, State: d.state,
 	})
 	d.compiler = &graph.Compiler{Plugins: o.Plugins, RouterFlavor: o.RouterFlavor, Now: o.Now, Host: d.host}
 	hostname, err := os.Hostname()

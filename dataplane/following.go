@@ -88,10 +88,12 @@ func (f *following) again() error {
 	return nil
 }
 
-func (f *following) connected() bool {
+func (f *following) connected() bool { return f.status().Connected }
+
+func (f *following) status() feed.Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.client.Status().Connected
+	return f.client.Status()
 }
 
 // First is closed once the node enforces a revision.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync/atomic"
 
@@ -68,4 +69,14 @@ func (d *desk) reachable() bool {
 // ServeHTTP answers GET /status as the Admin API does.
 func (d *desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.cp.Load().Status().ServeHTTP(w, r)
+}
+
+// metrics answers a scrape of a control plane without a node beside it.
+func (d *desk) metrics(w http.ResponseWriter, r *http.Request) {
+	cp := d.cp.Load()
+	if cp == nil {
+		answerReady(w, errors.New("the control plane is being opened"))
+		return
+	}
+	cp.WriteMetrics(w, r)
 }

@@ -399,6 +399,8 @@ func (p *process) status(ready func() error, about http.Handler, dp *dataplane.D
 	if dp != nil {
 		mux.Handle("GET /metrics", dp.Metrics())
 		mux.Handle("GET /status/refusals", dp.Refusals())
+	} else if d, ok := about.(*desk); ok {
+		mux.HandleFunc("GET /metrics", d.metrics)
 	}
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() {

@@ -18,6 +18,9 @@ const (
 	heapFree  = "/memory/classes/heap/free:bytes"
 	heapTotal = "/memory/classes/total:bytes"
 	routines  = "/sched/goroutines:goroutines"
+	stacks    = "/memory/classes/heap/stacks:bytes"
+	idle      = "/memory/classes/heap/released:bytes"
+	cycles    = "/gc/cycles/total:gc-cycles"
 )
 
 // appendNode writes what is exported whether a plugin asks for it or not.
@@ -33,6 +36,7 @@ func (m *Metrics) appendNode(b []byte) []byte {
 	b = head(b, "sekifuda_build_info", "gauge", "The node and its own version; always 1.")
 	b = line(b, "sekifuda_build_info", node+`,version="`+escape(m.options.Version)+`",go="`+runtime.Version()+`"`, 1)
 	b = m.appendStores(b)
+	b = m.appendState(b)
 	b = m.appendBlocks(b)
 	if m.options.Refusals != nil {
 		b = m.options.Refusals.append(b)
@@ -54,7 +58,7 @@ func (m *Metrics) appendBlocks(b []byte) []byte {
 }
 
 func appendProcess(b []byte, node string) []byte {
-	samples := []metrics.Sample{{Name: heapLive}, {Name: heapFree}, {Name: heapTotal}, {Name: routines}}
+	samples := []metrics.Sample{{Name: heapLive}, {Name: heapFree}, {Name: heapTotal}, {Name: routines}, {Name: stacks}, {Name: idle}, {Name: cycles}}
 	metrics.Read(samples)
 	live, free, total := samples[0].Value.Uint64(), samples[1].Value.Uint64(), samples[2].Value.Uint64()
 	b = head(b, "kong_nginx_timers", "gauge", "Goroutines of the node, in the place of nginx timers.")
@@ -67,6 +71,20 @@ func appendProcess(b []byte, node string) []byte {
 	b = line(b, "kong_memory_lua_shared_dict_bytes", dict, live+free)
 	b = head(b, "kong_memory_lua_shared_dict_total_bytes", "gauge", "Bytes that this process has from the system.")
 	b = line(b, "kong_memory_lua_shared_dict_total_bytes", dict, total)
+	b = head(b, "sekifuda_memory_bytes", "gauge", "Bytes that the process has from the system, by what they are for.")
+	stack, released := samples[4].Value.Uint64(), samples[5].Value.Uint64()
+	for _, c := range []struct {
+		class string
+		n     uint64
+	}{
+		{"free", free}, {"objects", live}, {"other", total - min(total, live+free+stack+released)}, {"released", released}, {"stacks", stack},
+	} {
+		b = line(b, "sekifuda_memory_bytes", `class="`+c.class+`"`, c.n)
+	}
+	b = head(b, "go_goroutines", "gauge", "Goroutines of the process.")
+	b = line(b, "go_goroutines", "", samples[3].Value.Uint64())
+	b = head(b, "sekifuda_gc_cycles_total", "counter", "Cycles of garbage collection.")
+	b = line(b, "sekifuda_gc_cycles_total", "", samples[6].Value.Uint64())
 	return appendMemory(b)
 }
 

@@ -27,6 +27,7 @@ type Options struct {
 	Targets   func() []Target
 	Store     func() bool // whether the node's source of configuration answers
 	Stores    func() []Store
+	State     func() State          // how the node stands; nil: not told
 	Blocks    func() map[string]int // what is blocked ahead of configuration, by kind; nil: nothing is
 	Refusals  *Refusals             // nil: nothing is counted by reason
 	MaxSeries int                   // 0: a hundred thousand

@@ -402,3 +402,33 @@ func BenchmarkScrape10000Series(b *testing.B) {
 	}
 	b.ReportMetric(float64(len(buf)), "bytes")
 }
+
+// BenchmarkScrapeLarge scrapes what 10,000 routes and as many consumers come to: as far as the
+// bound of series goes, and with histograms for each route.
+func BenchmarkScrapeLarge(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		set  plugin.MetricSet
+	}{
+		{"status", plugin.StatusMetrics},
+		{"status and bandwidth by consumer", plugin.StatusMetrics | plugin.BandwidthMetrics | plugin.PerConsumer},
+		{"status and latency", plugin.StatusMetrics | plugin.LatencyMetrics},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			m := New(Options{})
+			for i := range 10_000 {
+				for k := range 10 {
+					x := exchange(fmt.Sprint("route-", i), fmt.Sprint("service-", i%100))
+					x.Consumer = &plugin.Consumer{Username: fmt.Sprint("consumer-", (i*10+k)%10_000)}
+					m.Observe(x, c.set)
+				}
+			}
+			var buf []byte
+			b.ReportAllocs()
+			for b.Loop() {
+				buf = m.Append(buf[:0])
+			}
+			b.ReportMetric(float64(len(buf)), "bytes")
+		})
+	}
+}
