@@ -187,9 +187,12 @@ func TestWaitFar(t *testing.T) {
 	if e, c := a.Fleet.CountBlocking(0); e != 0 || c != 3 {
 		t.Errorf("CountBlocking = %d of %d, want 0 of 3: none has said what it blocks", e, c)
 	}
-	if !a.Fleet.Runs("e", 8) || a.Fleet.Runs("e", 9) || a.Fleet.Runs("f", 1) || !b.Fleet.Runs("e", 8) {
-		t.Error("Runs is wrong about what the nodes of both enforce")
-	}
+	eventually(t, func() error {
+		if !a.Fleet.Runs("e", 8) || a.Fleet.Runs("e", 9) || a.Fleet.Runs("f", 1) || !b.Fleet.Runs("e", 8) {
+			return errors.New("Runs is wrong about what the nodes of both enforce")
+		}
+		return nil
+	})
 }
 
 // TestNodesFar lists the nodes of both; the replica that a node is connected to knows best.

@@ -63,9 +63,12 @@ func TestBlockActsEverywhereAheadOfConfiguration(t *testing.T) {
 		if c.still != "" {
 			f.Answers("default", c.still, 200, "begun")
 		}
-		if out := f.Seki(1, "status"); !strings.Contains(out, "BLOCKED    "+c.kind) || !strings.Contains(out, "because a test of it, on 1 of 1 nodes") {
-			t.Errorf("seki status of the other replica says\n%s", out)
-		}
+		stack.Eventually(t, func() error {
+			if out := f.Seki(1, "status"); !strings.Contains(out, "BLOCKED    "+c.kind) || !strings.Contains(out, "because a test of it, on 2 of 2 nodes") {
+				return fmt.Errorf("seki status of the other replica says\n%s", out)
+			}
+			return nil
+		})
 		f.Seki(1, "unblock "+c.kind+" "+strings.Fields(c.what)[0])
 		f.Answers("default", c.path, 200, "begun")
 	}
