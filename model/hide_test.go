@@ -43,6 +43,15 @@ func TestHide(t *testing.T) {
 		if !strings.Contains(string(raw), c.want) || strings.Contains(string(raw), "top") {
 			t.Errorf("%s is shown as %s, want %s", c.body, raw, c.want)
 		}
+		d, err := table.Discreet(m)
+		if err != nil {
+			t.Errorf("%s: Discreet = %v", c.body, err)
+			continue
+		}
+		shown := table.Render(d, time.Unix(1, 0))
+		if message, _ := json.Marshal(shown); string(message) != string(raw) {
+			t.Errorf("%s is as a message %s, want %s", c.body, message, raw)
+		}
 		if again, _ := json.Marshal(table.Render(m, time.Unix(1, 0))); strings.Contains(string(again), schema.Hidden) {
 			t.Errorf("%s: the entity itself was changed", c.body)
 		}

@@ -16,6 +16,26 @@ func (t *Table) Hide(m proto.Message, b Body) {
 	v.hide(b)
 }
 
+// Discreet is a copy of an entity without its secrets, as Hide shows it. A configuration that
+// nobody knows is left out.
+func (t *Table) Discreet(m proto.Message) (proto.Message, error) {
+	b, v := t.load(m)
+	v.hide(b)
+	for _, f := range v.fields {
+		if _, hidden := b[f.Name].(string); hidden && f.Type == Record {
+			delete(b, f.Name)
+		}
+	}
+	out := t.message.New()
+	if err := v.store(out, b); err != nil {
+		return nil, err
+	}
+	if at := t.expiry(m); at != 0 {
+		t.setExpiry(out, at)
+	}
+	return out.Interface(), nil
+}
+
 func (r *record) hide(b Body) {
 	for _, f := range r.fields {
 		if v, there := b[f.Name]; there {

@@ -62,6 +62,11 @@ func TestAdminTokens(t *testing.T) {
 		}
 		return out
 	}
+	seki(viewer, "get key-auths --output json", "(secret)", false)
+	seki(editor, "get key-auths --output json", "carls-own-key", false)
+	if out := seki(viewer, "show 2", "key", false); strings.Contains(out, "carls-own-key") {
+		t.Errorf("seki show shows a key to who may only look:\n%s", out)
+	}
 	file := filepath.Join(t.TempDir(), "s.yaml")
 	writeFile(t, file, "services:\n- name: b\n  host: h\n")
 	seki("", "get services", "a token of --admin-token-file is needed", true)
