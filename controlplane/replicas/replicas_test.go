@@ -263,6 +263,25 @@ func TestLifeOfReplicas(t *testing.T) {
 	})
 }
 
+// TestRowGoesWithItsReplica ends a replica whose last beat was written and not answered.
+func TestRowGoesWithItsReplica(t *testing.T) {
+	t.Parallel()
+	st := open(t)
+	r := New(Options{Store: st, Address: "a", Log: slog.New(slog.DiscardHandler)})
+	for range 2 {
+		if err := r.renew(t.Context(), time.Unix(1e9, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.version--
+	if err := r.remove(t.Context()); err != nil {
+		t.Errorf("remove = %v", err)
+	}
+	if rows, err := r.rows(t.Context()); err != nil || len(rows) != 0 {
+		t.Errorf("rows are %+v, %v", rows, err)
+	}
+}
+
 // leave leaves a row of a replica that is not there.
 func leave(t *testing.T, st Store, id string, is row) {
 	t.Helper()
