@@ -4,4 +4,4 @@ package main
 
 import "context"
 
-func onHangUp(context.Context, []func()) {}
+func onHangUp(context.Context, func() []func()) {}

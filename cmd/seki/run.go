@@ -44,8 +44,7 @@ type process struct {
 	sockets    sockets      // that were there before the process
 	before     *predecessor // nil: the process takes over from nobody
 	supervisor *supervisor
-
-	onHangUp []func() // at SIGHUP
+	hangUp     hangUp
 }
 
 // socket is a listener and what its socket goes by.
@@ -441,11 +440,9 @@ func (p *process) run(ctx context.Context, d *desk, dp *dataplane.DataPlane) err
 	var err error
 	if dp != nil {
 		planes.Go(func() { err = dp.Run(stop); fail(err) })
-		p.onHangUp = append(p.onHangUp, dp.Reopen)
+		p.hangUp.on("log files", dp.Reopen)
 	}
-	if len(p.onHangUp) > 0 {
-		others.Go(func() { onHangUp(stop, p.onHangUp) })
-	}
+	others.Go(func() { onHangUp(stop, p.hangUp.all) })
 	others.Go(func() { p.takeOver(stop, dp) })
 	others.Go(func() { p.supervisor.watch(stop, alive(d, dp)) })
 	others.Go(func() { p.handOverOnSignal(stop, d, dp, fail) })

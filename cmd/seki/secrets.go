@@ -188,7 +188,7 @@ func (p *process) adminTLS(s *officeSettings) (func(...string) *tls.Config, erro
 
 // rereadOnHangUp has a file read anew at every SIGHUP; one that is bad changes nothing.
 func (p *process) rereadOnHangUp(what string, reload func() error) {
-	p.onHangUp = append(p.onHangUp, func() {
+	p.hangUp.on(what, func() {
 		if err := reload(); err != nil {
 			p.log.Error(what+" stays as it was", "error", err)
 			return
