@@ -4,6 +4,7 @@ package controlplane
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/sekifuda/sekifuda/controlplane/adminapi"
 	"github.com/sekifuda/sekifuda/controlplane/authority"
@@ -77,6 +79,10 @@ type Options struct {
 	// empty: they cannot. ReplicaSecret is known to all of them; empty: there are no others.
 	ReplicaAddress string
 	ReplicaSecret  []byte
+
+	// AdminTLS is what the Admin API's doors and the console speak TLS by, for protocols; nil:
+	// they speak without.
+	AdminTLS func(protocols ...string) *tls.Config
 
 	// Guard stands before the Admin API and the console.
 	Guard *guard.Guard
@@ -209,8 +215,12 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	}
 	c.serveFeeds(ctx, g)
 	if c.GRPC != nil {
-		s := grpc.NewServer(grpc.ChainUnaryInterceptor(c.Guard.Unary, grpcapi.Intercept(c.Log)),
-			grpc.ChainStreamInterceptor(c.Guard.Stream, grpcapi.InterceptStream(c.Log)), grpc.MaxRecvMsgSize(64<<20))
+		o := []grpc.ServerOption{grpc.ChainUnaryInterceptor(c.Guard.Unary, grpcapi.Intercept(c.Log)),
+			grpc.ChainStreamInterceptor(c.Guard.Stream, grpcapi.InterceptStream(c.Log)), grpc.MaxRecvMsgSize(64 << 20)}
+		if c.AdminTLS != nil {
+			o = append(o, grpc.Creds(credentials.NewTLS(c.AdminTLS("h2"))))
+		}
+		s := grpc.NewServer(o...)
 		grpcapi.Register(s, grpcapi.Options{
 			Config: c.config, Fleet: c.fleet, Release: c.release, Blocks: c.blocks, Nodes: asked{c.replicas}, Authority: c.Authority, Keys: c.Keys, Audit: c.Store,
 			Version: c.Version, RouterFlavor: c.Schema.RouterFlavor, Database: c.Database, Move: c.Move, Started: c.started, Log: c.Log,
@@ -218,10 +228,10 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 		serveGRPC(ctx, g, "gRPC Admin API", s, c.GRPC)
 	}
 	if c.Admin != nil {
-		serveHTTP(ctx, g, "Admin API", c.Guard.HTTP(c.admin), c.Admin)
+		c.serveHTTP(ctx, g, "Admin API", c.Guard.HTTP(c.admin), c.Admin)
 	}
 	if c.Console != nil {
-		serveHTTP(ctx, g, "console", c.Guard.HTTP(console.Handler(c.overview, c.Log)), c.Console)
+		c.serveHTTP(ctx, g, "console", c.Guard.HTTP(console.Handler(c.overview, c.Log)), c.Console)
 	}
 	return g.Wait()
 }
@@ -308,10 +318,18 @@ func serveGRPC(ctx context.Context, g *errgroup.Group, what string, s *grpc.Serv
 // readTimeout bounds how long a client may take to send a request: 10 MB over 35 KB/s.
 const readTimeout = 5 * time.Minute
 
-func serveHTTP(ctx context.Context, g *errgroup.Group, what string, h http.Handler, l net.Listener) {
-	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: readTimeout, IdleTimeout: 75 * time.Second}
+func (c *ControlPlane) serveHTTP(ctx context.Context, g *errgroup.Group, what string, h http.Handler, l net.Listener) {
+	s := &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: readTimeout, IdleTimeout: 75 * time.Second,
+		ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug), // handshakes that fail
+	}
+	serve := s.Serve
+	if c.AdminTLS != nil {
+		s.TLSConfig = c.AdminTLS("h2", "http/1.1")
+		serve = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
+	}
 	g.Go(func() error {
-		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve %s: %w", what, err)
 		}
 		return nil

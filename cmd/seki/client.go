@@ -5,14 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/user"
 	"strings"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -44,21 +43,20 @@ type client struct {
 // serverFlag adds --server and --token-file, for talk.
 func (f *flags) serverFlag() {
 	f.server = f.String("server", "127.0.0.1:8006", "gRPC address of the control plane")
+	f.tlsFlags()
+	f.tokenFlag()
+}
+
+// tokenFlag adds --token-file.
+func (f *flags) tokenFlag() {
 	f.tokenFile = f.String("token-file", "", "file with the token of who asks, where the control plane wants one; SEKI_TOKEN may hold it instead")
 }
 
 // authorized shows who asks, by the token that the operator gave.
 func (f *flags) authorized(ctx context.Context) (context.Context, error) {
-	token := f.c.getenv("SEKI_TOKEN")
-	if *f.tokenFile != "" {
-		text, err := os.ReadFile(*f.tokenFile)
-		if err != nil {
-			return nil, fmt.Errorf("--token-file: %w", err)
-		}
-		token = string(text)
-	}
-	if token = strings.TrimSpace(token); token == "" {
-		return ctx, nil
+	token, err := f.token()
+	if err != nil || token == "" {
+		return ctx, err
 	}
 	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token), nil
 }
@@ -86,7 +84,11 @@ func (f *flags) talk(ctx context.Context, least, most int, do func(context.Conte
 		f.Usage()
 		return errUsage
 	}
-	cl, err := dial(*f.server)
+	creds, err := f.credentials()
+	if err != nil {
+		return err
+	}
+	cl, err := dial(*f.server, creds)
 	if err != nil {
 		return err
 	}
@@ -116,8 +118,8 @@ func (c *client) learn(ctx context.Context) error {
 	return err
 }
 
-func dial(addr string) (*client, error) {
-	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
+func dial(addr string, creds credentials.TransportCredentials) (*client, error) {
+	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(creds),
 		grpc.WithUserAgent("seki/"+version), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
 	if err != nil {
 		return nil, fmt.Errorf("--server %q: %w", addr, err)

@@ -25,6 +25,7 @@ type flags struct {
 	wait      *time.Duration // of verbs that wait for nodes
 	calls     time.Duration  // how long a verb may talk; 0: callTimeout
 	tokenFile *string        // of who asks
+	tls       tlsSettings    // of verbs that talk
 
 	// ignored are Kong's settings that have no place here, for the log.
 	ignored map[string]string

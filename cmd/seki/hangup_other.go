@@ -2,10 +2,6 @@
 
 package main
 
-import (
-	"context"
+import "context"
 
-	"github.com/sekifuda/sekifuda/dataplane"
-)
-
-func reopenOnHangUp(context.Context, *dataplane.DataPlane) {}
+func onHangUp(context.Context, func() []func()) {}

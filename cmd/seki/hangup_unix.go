@@ -7,20 +7,20 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-
-	"github.com/sekifuda/sekifuda/dataplane"
 )
 
-// reopenOnHangUp has log files opened anew at every SIGHUP, until ctx ends: what logrotate
-// sends after it has renamed them.
-func reopenOnHangUp(ctx context.Context, dp *dataplane.DataPlane) {
+// onHangUp does what do tells at every SIGHUP, until ctx ends: what logrotate sends after it has
+// renamed log files, and who renews certificates after that.
+func onHangUp(ctx context.Context, do func() []func()) {
 	hangUp := make(chan os.Signal, 1)
 	signal.Notify(hangUp, syscall.SIGHUP)
 	defer signal.Stop(hangUp)
 	for {
 		select {
 		case <-hangUp:
-			dp.Reopen()
+			for _, f := range do() {
+				f()
+			}
 		case <-ctx.Done():
 			return
 		}

@@ -44,6 +44,7 @@ type process struct {
 	sockets    sockets      // that were there before the process
 	before     *predecessor // nil: the process takes over from nobody
 	supervisor *supervisor
+	hangUp     hangUp
 }
 
 // socket is a listener and what its socket goes by.
@@ -325,9 +326,9 @@ func (p *process) office(ctx context.Context, s *officeSettings, gate *gateSetti
 		to                       *net.Listener
 		name, scheme, flag, addr string
 	}{
-		{&o.Admin, "admin", "http", "admin-listen", s.adminListen},
-		{&o.Console, "console", "http", "console-listen", s.consoleListen},
-		{&o.GRPC, "admin gRPC", "grpc", "grpc-listen", s.grpcListen},
+		{&o.Admin, "admin", s.adminScheme("http"), "admin-listen", s.adminListen},
+		{&o.Console, "console", s.adminScheme("http"), "console-listen", s.consoleListen},
+		{&o.GRPC, "admin gRPC", s.adminScheme("grpc"), "grpc-listen", s.grpcListen},
 	} {
 		if *l.to, err = p.open(l.name, l.scheme, l.flag, l.addr); err != nil {
 			return nil, nil, err
@@ -441,8 +442,9 @@ func (p *process) run(ctx context.Context, d *desk, dp *dataplane.DataPlane) err
 	var err error
 	if dp != nil {
 		planes.Go(func() { err = dp.Run(stop); fail(err) })
-		others.Go(func() { reopenOnHangUp(stop, dp) })
+		p.hangUp.on("log files", dp.Reopen)
 	}
+	others.Go(func() { onHangUp(stop, p.hangUp.all) })
 	others.Go(func() { p.takeOver(stop, dp) })
 	others.Go(func() { p.supervisor.watch(stop, alive(d, dp)) })
 	others.Go(func() { p.handOverOnSignal(stop, d, dp, fail) })

@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"time"
@@ -35,6 +38,9 @@ func (p *process) secure(ctx context.Context, st store.Store, s *officeSettings,
 		return err
 	}
 	if o.Guard, err = p.guard(s, log); err != nil {
+		return err
+	}
+	if o.AdminTLS, err = p.adminTLS(s); err != nil {
 		return err
 	}
 	o.Authority, err = authority.Open(ctx, authority.Options{Store: st, Sealer: o.Keys, Now: time.Now, Log: p.log})
@@ -137,13 +143,56 @@ func (p *process) guard(s *officeSettings, log guard.Log) (*guard.Guard, error) 
 			o.Secret[t.Path], o.Secret[t.NestedPath], o.Secret[t.Kind] = true, true, true
 		}
 	}
-	if s.adminTokens == "" {
-		return guard.New(o), nil
+	if s.adminTokens != "" {
+		tokens, err := guard.ReadTokens(s.adminTokens)
+		if err != nil {
+			return nil, fmt.Errorf("--admin-token-file: %w", err)
+		}
+		if tokens.Certificates() && s.adminFiles.Clients == "" {
+			return nil, errors.New("--admin-token-file: a line with cert: needs --admin-client-ca")
+		}
+		o.Tokens = tokens
+		p.rereadOnHangUp("who may use the Admin API", tokens.Reload)
 	}
-	tokens, err := guard.ReadTokens(s.adminTokens)
-	if err != nil {
-		return nil, fmt.Errorf("--admin-token-file: %w", err)
+	if s.oidcIssuer != "" {
+		roles, err := guard.ParseRoles(s.oidcRoles)
+		if err != nil {
+			return nil, fmt.Errorf("--admin-oidc-roles: %w", err)
+		}
+		o.OIDC, err = guard.NewOIDC(guard.OIDCOptions{
+			Issuer: s.oidcIssuer, Audience: s.oidcAudience, NameClaim: s.oidcName, RoleClaim: s.oidcRole, Roles: roles,
+			Client: &http.Client{Timeout: oidcTimeout}, Now: time.Now,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("--admin-oidc-issuer, --admin-oidc-audience: %w", err)
+		}
 	}
-	o.Tokens = tokens
 	return guard.New(o), nil
+}
+
+// oidcTimeout bounds one question to the issuer of tokens.
+const oidcTimeout = 5 * time.Second
+
+// adminTLS is what the Admin API speaks TLS by; nil: it speaks without.
+func (p *process) adminTLS(s *officeSettings) (func(...string) *tls.Config, error) {
+	if s.adminFiles.Certificate == "" {
+		return nil, nil
+	}
+	c, err := guard.ReadCertificates(s.adminFiles, time.Now, p.log)
+	if err != nil {
+		return nil, err
+	}
+	p.rereadOnHangUp("the certificate of the Admin API", c.Reload)
+	return c.TLS, nil
+}
+
+// rereadOnHangUp has a file read anew at every SIGHUP; one that is bad changes nothing.
+func (p *process) rereadOnHangUp(what string, reload func() error) {
+	p.hangUp.on(what, func() {
+		if err := reload(); err != nil {
+			p.log.Error(what+" stays as it was", "error", err)
+			return
+		}
+		notice(context.Background(), p.log, what+" was read anew")
+	})
 }

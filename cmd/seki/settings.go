@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sekifuda/sekifuda/controlplane/guard"
 	"github.com/sekifuda/sekifuda/dataplane/engine"
 	"github.com/sekifuda/sekifuda/model"
 )
@@ -18,6 +19,12 @@ type officeSettings struct {
 	adminListen   string
 	adminOpen     bool
 	adminTokens   string
+	adminFiles    guard.CertificateFiles
+	oidcIssuer    string
+	oidcAudience  string
+	oidcName      string
+	oidcRole      string
+	oidcRoles     string
 	consoleListen string
 	grpcListen    string
 	feedListen    string
@@ -80,7 +87,15 @@ func (s *officeSettings) flags(f *flags, feed string) {
 	f.StringVar(&s.adminListen, "admin-listen", "127.0.0.1:8001", "address of the Admin API (REST)")
 	f.BoolVar(&s.adminOpen, "admin-open", false, "let the Admin API be reached from other machines without authentication")
 	f.StringVar(&s.adminTokens, "admin-token-file", "", "who may use the Admin API, REST and gRPC, and the console: lines of NAME ROLE TOKEN, "+
-		"with the role viewer, editor, releaser or admin; empty: everybody who reaches it")
+		"with the role viewer, editor, releaser or admin; cert:NAME for TOKEN is a client certificate with that name; read anew at SIGHUP; empty: everybody who reaches it")
+	f.StringVar(&s.adminFiles.Certificate, "admin-tls-cert", "", "certificate (PEM) of the Admin API, REST and gRPC, and the console, which then speak TLS alone; read anew when it changes, and at SIGHUP")
+	f.StringVar(&s.adminFiles.Key, "admin-tls-key", "", "private key (PEM) of --admin-tls-cert")
+	f.StringVar(&s.adminFiles.Clients, "admin-client-ca", "", "authorities (PEM) by which client certificates are verified; who one is of, --admin-token-file says")
+	f.StringVar(&s.oidcIssuer, "admin-oidc-issuer", "", "issuer of OpenID Connect whose tokens (JWT) are taken beside those of --admin-token-file")
+	f.StringVar(&s.oidcAudience, "admin-oidc-audience", "", "whom such a token must be meant for")
+	f.StringVar(&s.oidcName, "admin-oidc-name-claim", "email", "claim that names who asks; without it: sub")
+	f.StringVar(&s.oidcRole, "admin-oidc-role-claim", "roles", "claim that has the role, or a list of them, the highest of which counts; a.b is b within a")
+	f.StringVar(&s.oidcRoles, "admin-oidc-roles", "", "what values of that claim mean: VALUE=ROLE, ...; empty: they are the roles' names")
 	f.StringVar(&s.consoleListen, "console-listen", "127.0.0.1:8002", "address of the web console")
 	f.StringVar(&s.grpcListen, "grpc-listen", "127.0.0.1:8006", "address of the Admin API (gRPC)")
 	f.StringVar(&s.feedListen, "feed-listen", feed, "address at which nodes get their configuration")
@@ -120,22 +135,43 @@ func (s *gateSettings) flags(f *flags) {
 	f.DurationVar(&s.leaveTimeout, "handover-timeout", 10*time.Minute, "how long requests may take to finish after SIGUSR2, when a new process serves")
 }
 
+// asks reports whether the Admin API asks who somebody is.
+func (s *officeSettings) asks() bool { return s.adminTokens != "" || s.oidcIssuer != "" }
+
+// adminScheme is how the Admin API is reached.
+func (s *officeSettings) adminScheme(plain string) string {
+	if s.adminFiles.Certificate != "" {
+		return plain + "s"
+	}
+	return plain
+}
+
 // check refuses what would open a door unasked.
 func (s *officeSettings) check() error {
 	for _, door := range []struct{ flag, addr string }{
 		{"admin-listen", s.adminListen}, {"grpc-listen", s.grpcListen}, {"console-listen", s.consoleListen},
 	} {
-		if door.addr != "off" && !onLoopback(door.addr) && !s.adminOpen && s.adminTokens == "" {
+		if door.addr != "off" && !onLoopback(door.addr) && !s.adminOpen && !s.asks() {
 			return fmt.Errorf("--%s %s can be reached from other machines and asks nobody who they are; "+
-				"say who may with --admin-token-file (%s), say --admin-open (%s) if that is meant, or listen on 127.0.0.1",
+				"say who may with --admin-token-file (%s) or --admin-oidc-issuer, say --admin-open (%s) if that is meant, or listen on 127.0.0.1",
 				door.flag, door.addr, variable("admin-token-file"), variable("admin-open"))
 		}
 	}
 	if s.windowAgent != "" && s.windowQuiet <= 0 {
 		return fmt.Errorf("--window-quiet %v: a run must be quiet for some time to be over", s.windowQuiet)
 	}
-	if s.adminTokens != "" && s.adminOpen {
-		return errors.New("--admin-open lets everybody in and --admin-token-file does not: say one of them")
+	if s.asks() && s.adminOpen {
+		return errors.New("--admin-open lets everybody in and --admin-token-file (or --admin-oidc-issuer) does not: say one of them")
+	}
+	switch files := s.adminFiles; {
+	case (files.Certificate == "") != (files.Key == ""):
+		return errors.New("--admin-tls-cert and --admin-tls-key: one is nothing without the other")
+	case files.Clients != "" && files.Certificate == "":
+		return errors.New("--admin-client-ca: client certificates are shown over TLS; give --admin-tls-cert and --admin-tls-key")
+	case files.Clients != "" && s.adminTokens == "":
+		return errors.New("--admin-client-ca: say who the certificates are of, in --admin-token-file: NAME ROLE cert:NAME")
+	case s.oidcIssuer == "" && (s.oidcAudience != "" || s.oidcRoles != ""):
+		return errors.New("--admin-oidc-audience and --admin-oidc-roles have no use without --admin-oidc-issuer")
 	}
 	if s.feedInsecure && s.feedListen != "off" && !onLoopback(s.feedListen) {
 		return fmt.Errorf("--feed-insecure is for loopback only, not for --feed-listen %s", s.feedListen)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,12 +17,21 @@ import (
 func window(ctx context.Context, c *call) error {
 	f := c.flags("list | publish TOKEN | drop TOKEN [FLAGS]")
 	admin := f.adminFlag()
+	f.tlsFlags()
+	f.tokenFlag()
 	message := f.String("message", "", "why, kept with the revision")
 	if err := f.parse(); err != nil {
 		return err
 	}
 	words := f.Args()
 	a := &restAdmin{url: *admin, reason: *message}
+	var err error
+	if a.client, err = f.httpClient(); err != nil {
+		return err
+	}
+	if a.token, err = f.token(); err != nil {
+		return err
+	}
 	switch {
 	case len(words) == 1 && words[0] == "list":
 		return a.listWindows(ctx, c.out)
@@ -68,6 +78,8 @@ func (f *flags) adminFlag() *string {
 type restAdmin struct {
 	url    string
 	reason string // of what is written
+	token  string // of who asks
+	client *http.Client
 }
 
 // maxAnswer bounds what is read of one answer: a page of a thousand entities of the largest
@@ -85,7 +97,10 @@ func (a *restAdmin) call(ctx context.Context, method, path string, out any) erro
 	if a.reason != "" {
 		req.Header.Set("Sekifuda-Reason", a.reason)
 	}
-	res, err := http.DefaultClient.Do(req)
+	if a.token != "" {
+		req.Header.Set("Authorization", "Bearer "+a.token)
+	}
+	res, err := cmp.Or(a.client, http.DefaultClient).Do(req)
 	if err != nil {
 		return fmt.Errorf("no Admin API answers: %w", err)
 	}

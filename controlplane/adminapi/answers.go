@@ -31,9 +31,14 @@ func (q *request) entity(status int, e *config.Entity) error {
 	return nil
 }
 
-// render shows an entity, with our own settings when ?sekifuda=true asks for them.
+// render shows an entity, with our own settings when ?sekifuda=true asks for them, and without
+// secrets to who may not see them.
 func (q *request) render(e *config.Entity) (schema.Body, error) {
-	return q.Config.Render(q.r.Context(), e, q.r.URL.Query().Get("sekifuda") == "true")
+	b, err := q.Config.Render(q.r.Context(), e, q.r.URL.Query().Get("sekifuda") == "true")
+	if err == nil && !guard.SeesSecrets(q.r.Context()) {
+		e.Table.Hide(e.Message, b)
+	}
+	return b, err
 }
 
 // written answers a write once nodes enforce it, or when the wait is over.

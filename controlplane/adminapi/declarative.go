@@ -11,6 +11,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/sekifuda/sekifuda/controlplane/config"
+	"github.com/sekifuda/sekifuda/controlplane/guard"
 	"github.com/sekifuda/sekifuda/model/document"
 	"github.com/sekifuda/sekifuda/model/fault"
 	"github.com/sekifuda/sekifuda/model/schema"
@@ -75,7 +76,11 @@ func (q *request) loadConfig() error {
 
 // renderPlain shows an entity without what belongs to others.
 func (q *request) renderPlain(e *config.Entity) schema.Body {
-	return e.Table.Render(e.Message, q.start)
+	b := e.Table.Render(e.Message, q.start)
+	if !guard.SeesSecrets(q.r.Context()) {
+		e.Table.Hide(e.Message, b)
+	}
+	return b
 }
 
 // byKind is entities by kind and id.

@@ -77,7 +77,7 @@ func (s *configServer) Revert(ctx context.Context, req *controlv1.RevertRequest)
 	}
 	res := &controlv1.RevertResponse{Revision: revision(rev)}
 	for _, ch := range changes {
-		c, err := s.change(ch)
+		c, err := s.change(ctx, ch)
 		if err != nil {
 			return nil, err
 		}
@@ -129,7 +129,7 @@ func (s *configServer) Get(ctx context.Context, req *controlv1.GetRequest) (*con
 	if err != nil {
 		return nil, err
 	}
-	pe, err := entity(e)
+	pe, err := shown(ctx, e)
 	return &controlv1.GetResponse{Entity: pe}, err
 }
 
@@ -163,7 +163,7 @@ func (s *configServer) List(ctx context.Context, req *controlv1.ListRequest) (*c
 	}
 	res := &controlv1.ListResponse{Rev: head.Rev}
 	for _, e := range list {
-		pe, err := entity(e)
+		pe, err := shown(ctx, e)
 		if err != nil {
 			return nil, err
 		}
@@ -235,6 +235,18 @@ func said(ctx context.Context, name string) string {
 		return v[0]
 	}
 	return ""
+}
+
+// shown is an entity as who asks may see it.
+func shown(ctx context.Context, e *config.Entity) (*controlv1.Entity, error) {
+	if guard.SeesSecrets(ctx) {
+		return entity(e)
+	}
+	m, err := e.Table.Discreet(e.Message)
+	if err != nil {
+		return nil, fmt.Errorf("show %s %s: %w", e.Table.Kind, e.ID, err)
+	}
+	return entity(&config.Entity{Table: e.Table, ID: e.ID, Rev: e.Rev, Message: m})
 }
 
 func entity(e *config.Entity) (*controlv1.Entity, error) {

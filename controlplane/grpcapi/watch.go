@@ -57,7 +57,7 @@ func (s *configServer) sendRevisions(ctx context.Context, after, to uint64, kind
 		if len(kinds) > 0 && !kinds[ch.Kind] {
 			continue
 		}
-		c, err := s.change(ch)
+		c, err := s.change(ctx, ch)
 		if err != nil {
 			return err
 		}
@@ -66,17 +66,17 @@ func (s *configServer) sendRevisions(ctx context.Context, after, to uint64, kind
 	return flush()
 }
 
-func (s *configServer) change(ch config.Change) (*controlv1.Change, error) {
+func (s *configServer) change(ctx context.Context, ch config.Change) (*controlv1.Change, error) {
 	c := &controlv1.Change{Kind: ch.Kind, Id: ch.ID}
 	var err error
-	if c.Before, err = s.image(ch, ch.Before); err != nil {
+	if c.Before, err = s.image(ctx, ch, ch.Before); err != nil {
 		return nil, err
 	}
-	c.After, err = s.image(ch, ch.After)
+	c.After, err = s.image(ctx, ch, ch.After)
 	return c, err
 }
 
-func (s *configServer) image(ch config.Change, body []byte) (*controlv1.Entity, error) {
+func (s *configServer) image(ctx context.Context, ch config.Change, body []byte) (*controlv1.Entity, error) {
 	if body == nil {
 		return nil, nil
 	}
@@ -84,7 +84,7 @@ func (s *configServer) image(ch config.Change, body []byte) (*controlv1.Entity, 
 	if err != nil {
 		return nil, err
 	}
-	return entity(e)
+	return shown(ctx, e)
 }
 
 // Diff sends what changed between two revisions, object by object: first before against
@@ -103,7 +103,7 @@ func (s *configServer) Diff(req *controlv1.DiffRequest, stream grpc.ServerStream
 		return err
 	}
 	for _, ch := range changes {
-		c, err := s.change(ch)
+		c, err := s.change(stream.Context(), ch)
 		if err != nil {
 			return err
 		}

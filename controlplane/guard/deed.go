@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -114,21 +115,25 @@ func (n *Noted) Write(ctx context.Context, records []store.Record, notes ...stor
 // Pack is who does what by a call, to go along when another replica does it.
 func Pack(ctx context.Context) []byte {
 	d, _ := ctx.Value(deedKey{}).(*deed)
-	if d == nil {
+	who, known := ctx.Value(personKey{}).(person)
+	if d == nil || !known {
 		return nil
 	}
-	e := d.event
-	return e.body()
+	e := d.asked()
+	return append([]byte{byte(who.role)}, e.body()...)
 }
+
+var errUnpack = errors.New("the call does not say who asks")
 
 // Unpack is the context of a call that was let in by another replica's guard; noted tells whether
 // what it did is in the log.
 func Unpack(ctx context.Context, packed []byte) (_ context.Context, noted func() bool, err error) {
 	v := &controlv1.AuditEvent{}
-	if err := proto.Unmarshal(packed, v); err != nil {
-		return nil, nil, err
+	if len(packed) == 0 || Role(packed[0]) > Admin || proto.Unmarshal(packed[1:], v) != nil {
+		return nil, nil, errUnpack
 	}
-	ctx, d := doing(named(ctx, v.GetWho()), Event{Who: v.GetWho(), From: v.GetFrom(), What: v.GetWhat(), Why: v.GetWhy()})
+	ctx = known(ctx, person{v.GetWho(), Role(packed[0])})
+	ctx, d := doing(ctx, Event{Who: v.GetWho(), From: v.GetFrom(), What: v.GetWhat(), Why: v.GetWhy()})
 	return ctx, d.inLog, nil
 }
 

@@ -2,11 +2,13 @@ package guard
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	grpcstatus "google.golang.org/grpc/status"
@@ -41,12 +43,12 @@ func needs(method string) Role {
 func (g *Guard) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	need := needs(info.FullMethod)
 	who, err := g.call(ctx, need)
-	e := event(ctx, who, info.FullMethod, req)
+	e := event(ctx, who.name, info.FullMethod, req)
 	var res any
 	var d *deed
 	if err == nil {
 		var inside context.Context
-		inside, d = doing(named(ctx, who), e)
+		inside, d = doing(known(ctx, who), e)
 		res, err = next(inside, req)
 	}
 	if noteworthy(need, err) && !(err == nil && d.inLog()) {
@@ -66,11 +68,11 @@ func (g *Guard) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 func (g *Guard) Stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
 	ctx, need := ss.Context(), needs(info.FullMethod)
 	who, err := g.call(ctx, need)
-	e := event(ctx, who, info.FullMethod, nil)
+	e := event(ctx, who.name, info.FullMethod, nil)
 	var d *deed
 	if err == nil {
 		var inside context.Context
-		inside, d = doing(named(ctx, who), e)
+		inside, d = doing(known(ctx, who), e)
 		err = next(srv, &stream{ServerStream: ss, ctx: inside})
 	}
 	if noteworthy(need, err) && !(err == nil && d.inLog()) {
@@ -97,20 +99,29 @@ func noteworthy(need Role, err error) bool {
 	return need > Viewer || code(err) == codes.PermissionDenied || code(err) == codes.Unauthenticated
 }
 
-func (g *Guard) call(ctx context.Context, need Role) (string, error) {
-	token := ""
+func (g *Guard) call(ctx context.Context, need Role) (person, error) {
+	var p proof
 	if v := metadata.ValueFromIncomingContext(ctx, "authorization"); len(v) > 0 {
-		token = strings.TrimPrefix(v[0], "Bearer ")
+		p.token = strings.TrimPrefix(v[0], "Bearer ")
 	}
-	who, known, may := g.admit(token, need)
-	switch {
-	case !known:
-		return "", grpcstatus.Error(codes.Unauthenticated, "a token of --admin-token-file is needed (--token-file, SEKI_TOKEN_FILE)")
-	case !may:
-		return who, grpcstatus.Errorf(codes.PermissionDenied, "%s may not do this: it needs the role %s", who, need)
+	if from, ok := peer.FromContext(ctx); ok {
+		if info, ok := from.AuthInfo.(credentials.TLSInfo); ok {
+			p.certificate = verified(&info.State)
+		}
 	}
-	return who, nil
+	who, err := g.admit(ctx, p, need)
+	var no *refusal
+	if errors.As(err, &no) {
+		text := no.text
+		if no.kind == unknown {
+			text += " (--token-file, SEKI_TOKEN_FILE)"
+		}
+		err = grpcstatus.Error(statuses[no.kind], text)
+	}
+	return who, err
 }
+
+var statuses = map[refusalKind]codes.Code{unknown: codes.Unauthenticated, forbidden: codes.PermissionDenied, unreachable: codes.Unavailable}
 
 func code(err error) codes.Code { return grpcstatus.Code(err) }
 

@@ -52,8 +52,9 @@ type Log interface {
 
 // Options are what a guard is made of.
 type Options struct {
-	Tokens *Tokens // nil: everybody may do everything
-	Log    Log     // nil: nothing is noted
+	Tokens *Tokens // nil, and no OIDC: everybody may do everything
+	OIDC   *OIDC
+	Log    Log // nil: nothing is noted
 	// Secret names parts of paths behind which a secret may stand: "key-auths".
 	Secret map[string]bool
 	Errors *slog.Logger
@@ -64,30 +65,6 @@ type Guard struct{ Options }
 
 // New returns a guard.
 func New(o Options) *Guard { return &Guard{Options: o} }
-
-type nameKey struct{}
-
-// Name is who asks, as proven; "" when nobody was asked.
-func Name(ctx context.Context) string {
-	name, _ := ctx.Value(nameKey{}).(string)
-	return name
-}
-
-func named(ctx context.Context, name string) context.Context {
-	if name == "" {
-		return ctx
-	}
-	return context.WithValue(ctx, nameKey{}, name)
-}
-
-// admit tells who a token is of, and whether they may.
-func (g *Guard) admit(token string, need Role) (who string, known, may bool) {
-	if g.Tokens == nil {
-		return "", true, true
-	}
-	who, role := g.Tokens.find(token)
-	return who, role != Nobody, role >= need
-}
 
 // noteTimeout bounds how long an answer waits for the log of what was done.
 const noteTimeout = 5 * time.Second

@@ -1,6 +1,9 @@
 package guard
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -22,19 +25,22 @@ func (g *Guard) HTTP(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		who, known, may := g.admit(httpToken(r), need)
+		who, err := g.admit(r.Context(), proof{httpToken(r), verified(r.TLS)}, need)
 		seen := &status{ResponseWriter: w, code: http.StatusOK}
-		ctx, d := doing(named(r.Context(), who), g.asked(r, who))
+		ctx, d := doing(known(r.Context(), who), g.asked(r, who.name))
+		var no *refusal
 		switch {
-		case !known:
-			w.Header().Set("WWW-Authenticate", `Basic realm="sekifuda", charset="UTF-8"`)
-			deny(seen, http.StatusUnauthorized, "Unauthorized: a token of --admin-token-file is needed, as Authorization: Bearer")
-		case !may:
-			deny(seen, http.StatusForbidden, fmt.Sprintf("%s may not do this: it needs the role %s", who, need))
+		case errors.As(err, &no):
+			text := no.text
+			if no.kind == unknown {
+				text = "Unauthorized: " + text
+				w.Header().Set("WWW-Authenticate", `Basic realm="sekifuda", charset="UTF-8"`)
+			}
+			deny(seen, answers[no.kind], text)
 		default:
 			next.ServeHTTP(seen, r.WithContext(ctx))
 		}
-		if need == Viewer && may || d.inLog() && seen.code < http.StatusBadRequest {
+		if need == Viewer && (no == nil || no.kind == unreachable) || d.inLog() && seen.code < http.StatusBadRequest {
 			return // what was only looked at is not noted, and what was done is
 		}
 		e := d.asked()
@@ -51,6 +57,16 @@ func (g *Guard) asked(r *http.Request, who string) Event {
 		host = r.RemoteAddr
 	}
 	return Event{Who: who, From: host, What: r.Method + " " + g.path(r.URL.Path), Why: r.Header.Get("Sekifuda-Reason")}
+}
+
+var answers = map[refusalKind]int{unknown: http.StatusUnauthorized, forbidden: http.StatusForbidden, unreachable: http.StatusServiceUnavailable}
+
+// verified is the certificate by which a client proved itself; nil when it did not.
+func verified(s *tls.ConnectionState) *x509.Certificate {
+	if s == nil || len(s.VerifiedChains) == 0 {
+		return nil
+	}
+	return s.PeerCertificates[0]
 }
 
 func httpToken(r *http.Request) string {

@@ -5,48 +5,72 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/x509"
 	"encoding/hex"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // leastToken is how short a token may be: what is guessed is no token.
 const leastToken = 20
 
-// Tokens are who may use the Admin API. Only digests are kept.
-type Tokens struct{ list []holder }
+// Tokens are who may use the Admin API, by tokens and by certificates. Of tokens only digests are
+// kept.
+type Tokens struct {
+	path string
+	list atomic.Pointer[[]holder]
+}
 
 type holder struct {
-	name   string
-	role   Role
-	digest [sha256.Size]byte
+	person
+	digest  [sha256.Size]byte
+	subject string // of a certificate, which then stands for the token
 }
 
 // ReadTokens reads a file that nobody else may read.
 func ReadTokens(path string) (*Tokens, error) {
-	info, err := os.Stat(path)
+	t := &Tokens{path: path}
+	return t, t.Reload()
+}
+
+// Reload reads the file anew. When it cannot be used, what was read before stays.
+func (t *Tokens) Reload() error {
+	info, err := os.Stat(t.path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if info.Mode().IsRegular() && info.Mode().Perm()&0o007 != 0 {
-		return nil, fmt.Errorf("%s has mode %v: everybody can read it, want 0600", path, info.Mode().Perm())
+		return fmt.Errorf("%s has mode %v: everybody can read it, want 0600", t.path, info.Mode().Perm())
 	}
-	text, err := os.ReadFile(path)
+	text, err := os.ReadFile(t.path)
+	if err != nil {
+		return err
+	}
+	list, err := parseHolders(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", t.path, err)
+	}
+	t.list.Store(&list)
+	return nil
+}
+
+// ParseTokens reads lines of a name, a role, and a token, or "sha256:" and the token's digest in
+// hexadecimal, or "cert:" and a name that a client's certificate has. Lines that begin with "#"
+// say what they like.
+func ParseTokens(text []byte) (*Tokens, error) {
+	list, err := parseHolders(text)
 	if err != nil {
 		return nil, err
 	}
-	t, err := ParseTokens(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
+	t := &Tokens{}
+	t.list.Store(&list)
 	return t, nil
 }
 
-// ParseTokens reads lines of a name, a role and a token, or "sha256:" and the token's digest
-// in hexadecimal. Lines that begin with "#" say what they like.
-func ParseTokens(text []byte) (*Tokens, error) {
-	t := &Tokens{}
+func parseHolders(text []byte) (list []holder, err error) {
 	seen := map[string]bool{}
 	line := 0
 	for s := bufio.NewScanner(bytes.NewReader(text)); s.Scan(); {
@@ -63,12 +87,12 @@ func ParseTokens(text []byte) (*Tokens, error) {
 			return nil, fmt.Errorf("line %d: %w", line, err)
 		}
 		seen[h.name] = true
-		t.list = append(t.list, h)
+		list = append(list, h)
 	}
-	if len(t.list) == 0 {
+	if len(list) == 0 {
 		return nil, fmt.Errorf("no token; a line is NAME ROLE TOKEN")
 	}
-	return t, nil
+	return list, nil
 }
 
 func parseHolder(words []string) (h holder, err error) {
@@ -78,6 +102,12 @@ func parseHolder(words []string) (h holder, err error) {
 	h.name, h.role = words[0], roles[words[1]]
 	if h.role == Nobody {
 		return h, fmt.Errorf("%s: role %q is none of viewer, editor, releaser, admin", h.name, words[1])
+	}
+	if subject, ok := strings.CutPrefix(words[2], "cert:"); ok {
+		if h.subject = subject; subject == "" {
+			return h, fmt.Errorf("%s: cert: wants a name that the certificate has", h.name)
+		}
+		return h, nil
 	}
 	if digest, ok := strings.CutPrefix(words[2], "sha256:"); ok {
 		raw, err := hex.DecodeString(digest)
@@ -94,13 +124,37 @@ func parseHolder(words []string) (h holder, err error) {
 	return h, nil
 }
 
-// find tells who a token is of. It takes the same time whichever it is.
-func (t *Tokens) find(token string) (who string, role Role) {
-	digest := sha256.Sum256([]byte(token))
-	for _, h := range t.list {
-		if subtle.ConstantTimeCompare(digest[:], h.digest[:]) == 1 {
-			who, role = h.name, h.role
+// Certificates reports whether somebody is known by a certificate.
+func (t *Tokens) Certificates() bool {
+	return slices.ContainsFunc(*t.list.Load(), func(h holder) bool { return h.subject != "" })
+}
+
+// find tells whose a proof is: a token, else a certificate. It takes the same time whoever's
+// token it is.
+func (t *Tokens) find(p proof) (who person, found bool) {
+	digest := sha256.Sum256([]byte(p.token))
+	for _, h := range *t.list.Load() {
+		switch {
+		case h.subject != "":
+			if p.token == "" && has(p.certificate, h.subject) {
+				who, found = h.person, true
+			}
+		case subtle.ConstantTimeCompare(digest[:], h.digest[:]) == 1:
+			who, found = h.person, true
 		}
 	}
-	return who, role
+	return who, found
+}
+
+// has reports whether a certificate has a name: as its common name, or among its other names.
+func has(c *x509.Certificate, name string) bool {
+	if c == nil {
+		return false
+	}
+	for _, u := range c.URIs {
+		if u.String() == name {
+			return true
+		}
+	}
+	return c.Subject.CommonName == name || slices.Contains(c.DNSNames, name) || slices.Contains(c.EmailAddresses, name)
 }

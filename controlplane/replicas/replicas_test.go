@@ -187,9 +187,12 @@ func TestWaitFar(t *testing.T) {
 	if e, c := a.Fleet.CountBlocking(0); e != 0 || c != 3 {
 		t.Errorf("CountBlocking = %d of %d, want 0 of 3: none has said what it blocks", e, c)
 	}
-	if !a.Fleet.Runs("e", 8) || a.Fleet.Runs("e", 9) || a.Fleet.Runs("f", 1) || !b.Fleet.Runs("e", 8) {
-		t.Error("Runs is wrong about what the nodes of both enforce")
-	}
+	eventually(t, func() error {
+		if !a.Fleet.Runs("e", 8) || a.Fleet.Runs("e", 9) || a.Fleet.Runs("f", 1) || !b.Fleet.Runs("e", 8) {
+			return errors.New("Runs is wrong about what the nodes of both enforce")
+		}
+		return nil
+	})
 }
 
 // TestNodesFar lists the nodes of both; the replica that a node is connected to knows best.
@@ -258,6 +261,25 @@ func TestLifeOfReplicas(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// TestRowGoesWithItsReplica ends a replica whose last beat was written and not answered.
+func TestRowGoesWithItsReplica(t *testing.T) {
+	t.Parallel()
+	st := open(t)
+	r := New(Options{Store: st, Address: "a", Log: slog.New(slog.DiscardHandler)})
+	for range 2 {
+		if err := r.renew(t.Context(), time.Unix(1e9, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.version--
+	if err := r.remove(t.Context()); err != nil {
+		t.Errorf("remove = %v", err)
+	}
+	if rows, err := r.rows(t.Context()); err != nil || len(rows) != 0 {
+		t.Errorf("rows are %+v, %v", rows, err)
+	}
 }
 
 // leave leaves a row of a replica that is not there.

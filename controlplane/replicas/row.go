@@ -59,11 +59,17 @@ func (r *Replicas) renew(ctx context.Context, now time.Time) error {
 	return nil
 }
 
+// remove takes this replica's row away, of whichever version: the last beat may have been cut off
+// when it was written already.
 func (r *Replicas) remove(ctx context.Context) error {
-	if r.version == 0 {
-		return nil
+	for {
+		err := r.Store.Write(ctx, []store.Record{{Kind: kind, ID: r.id, Version: r.version}})
+		var conflict *store.ConflictError
+		if !errors.As(err, &conflict) || conflict.Have == 0 {
+			return err
+		}
+		r.version = conflict.Have
 	}
-	return r.Store.Write(ctx, []store.Record{{Kind: kind, ID: r.id, Version: r.version}})
 }
 
 // sweep takes rows away that nobody renews any more. Others may be about to do the same.

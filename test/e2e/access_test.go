@@ -52,6 +52,7 @@ func TestAdminTokens(t *testing.T) {
 	do("admin", "GET", "/services", viewer, 200)
 	do("admin", "PUT", "/services/a?host=h.test", viewer, 403)
 	do("admin", "DELETE", "/services/a", editor, 204)
+	secretsAreHidden(t, p, viewer, editor)
 	do("admin", "DELETE", "/key-auths/a-key-that-nobody-may-see", editor, 204)
 	seki := func(token, line, want string, fails bool) string {
 		t.Helper()
@@ -61,21 +62,26 @@ func TestAdminTokens(t *testing.T) {
 		}
 		return out
 	}
+	seki(viewer, "get key-auths --output json", "(secret)", false)
+	seki(editor, "get key-auths --output json", "carls-own-key", false)
+	if out := seki(viewer, "show 2", "key", false); strings.Contains(out, "carls-own-key") {
+		t.Errorf("seki show shows a key to who may only look:\n%s", out)
+	}
 	file := filepath.Join(t.TempDir(), "s.yaml")
 	writeFile(t, file, "services:\n- name: b\n  host: h\n")
 	seki("", "get services", "a token of --admin-token-file is needed", true)
 	seki(viewer, "get services", "ID", false)
 	seki(viewer, "apply -f "+file, "needs the role editor", true)
-	seki(editor, "apply -f "+file+" --message because --wait 0", "revision 1", false)
+	seki(editor, "apply -f "+file+" --message because --wait 0", "revision 3", false)
 	seki(editor, "nodes revoke n1", "needs the role admin", true)
 	seki(admin, "nodes revoke n1 --reason stolen", "is revoked", false)
 	if out := seki(viewer, "log", "because", false); !strings.Contains(out, "ed") {
 		t.Errorf("the revision does not say who: %s", out)
 	}
 	for _, want := range []string{`vera .* PUT /services/a +403`, `ed .* DELETE /services/a +204`, `ed .* DELETE /key-auths/\*\*\* +204`,
-		`- .* GET /services +401`, `ed .* ConfigService.Commit +committed +1 +because`, `ed .* AccessService.RevokeNode n1 +PermissionDenied`,
+		`- .* GET /services +401`, `ed .* ConfigService.Commit +committed +3 +because`, `ed .* AccessService.RevokeNode n1 +PermissionDenied`,
 		`ada .* AccessService.RevokeNode n1 +committed +- +stolen`} {
-		if out := seki(viewer, "audit", "NUMBER", false); !regexp.MustCompile(want).MatchString(out) {
+		if out := seki(viewer, "audit --size 50", "NUMBER", false); !regexp.MustCompile(want).MatchString(out) {
 			t.Errorf("the audit log has no %q:\n%s", want, out)
 		}
 	}
@@ -87,16 +93,38 @@ func TestAdminTokens(t *testing.T) {
 	}, "UPDATE audit SET body = substr(body, 1, length(body) - 2) WHERE seq = 3")
 	seki(viewer, "audit verify", "is whole", false)
 	damage(t, database, "UPDATE head SET rev = rev + 1", func() {
-		seki(viewer, "audit verify", "revision 2 has no entry in the audit log", true)
+		seki(viewer, "audit verify", "revision 4 has no entry in the audit log", true)
 	}, "UPDATE head SET rev = rev - 1")
 	damage(t, database, "UPDATE head SET rev = rev - 1", func() {
-		seki(viewer, "audit verify", "tells of revision 1, and the history ends with 0", true)
+		seki(viewer, "audit verify", "tells of revision 3, and the history ends with 2", true)
 	}, "UPDATE head SET rev = rev + 1")
 	damage(t, database, "DELETE FROM audit WHERE seq > 2", func() {
 		seki(viewer, "audit verify", "is whole: 2", false)
 		seki(viewer, "audit verify --known "+known, "was cut off", true)
 	})
 	damage(t, database, "DELETE FROM audit WHERE seq = 1", func() { seki(viewer, "audit verify", "entry 1 is missing", true) })
+}
+
+// secretsAreHidden writes a key, and has who may only look look at it.
+func secretsAreHidden(t *testing.T, p *stack.Process, viewer, editor string) {
+	t.Helper()
+	admin := p.URLs["admin"]
+	put := func(path, body string) {
+		t.Helper()
+		if code, out := as(t, map[string]string{"Kong-Admin-Token": editor}, http.MethodPut, admin+path, body); code != http.StatusOK {
+			t.Fatalf("PUT %s: %d %s", path, code, out)
+		}
+	}
+	put("/consumers/carl", `{}`)
+	put("/consumers/carl/key-auth/0001df3c-5b0d-4a6a-9d5c-0a7a3c7c7a11", `{"key":"carls-own-key"}`)
+	for token, shown := range map[string]string{viewer: "(secret)", editor: "carls-own-key"} {
+		for _, path := range []string{"/key-auths", "/consumers/carl/key-auth", "/key-auths/0001df3c-5b0d-4a6a-9d5c-0a7a3c7c7a11"} {
+			code, out := as(t, map[string]string{"Kong-Admin-Token": token}, http.MethodGet, admin+path, "")
+			if code != http.StatusOK || !strings.Contains(out, `"key":"`+shown+`"`) || token == viewer && strings.Contains(out, "carls-own-key") {
+				t.Errorf("GET %s with %s: %d %s, want the key as %s", path, token, code, out, shown)
+			}
+		}
+	}
 }
 
 // damage changes the database behind the control plane's back.

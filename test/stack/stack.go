@@ -117,7 +117,7 @@ func StartBinary(t testing.TB, bin string, env []string, verb string, args ...st
 
 func tail(raw []byte, n int) []byte { return raw[max(0, len(raw)-n):] }
 
-var addressLine = regexp.MustCompile(`^ {2}(\S.*?) {2,}((?:https?|grpc)://\S+)$`)
+var addressLine = regexp.MustCompile(`^ {2}(\S.*?) {2,}((?:https?|grpcs?)://\S+)$`)
 
 func (p *Process) start(args []string) {
 	p.t.Helper()
