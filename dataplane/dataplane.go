@@ -155,7 +155,7 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 		NodeID: o.NodeID, Version: o.Version, Counts: d.traffic, Stores: d.stores, Refusals: d.refusals, Targets: d.targets, Store: d.reachable,
 		Blocks: d.blockCounts, State: d.state,
 	})
-	d.compiler = &graph.Compiler{Plugins: o.Plugins, RouterFlavor: o.RouterFlavor, Now: o.Now, Host: d.host}
+	d.compiler = &graph.Compiler{Plugins: o.Plugins, RouterFlavor: o.RouterFlavor, Now: o.Now, Host: d.host, Getenv: os.LookupEnv}
 	hostname, err := os.Hostname()
 	if err != nil {
 		hostname = o.NodeID
