@@ -4,6 +4,7 @@ package dataplane
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -60,6 +61,8 @@ type Options struct {
 	RedisURL        string
 	TrustedIPs      []netip.Prefix
 	ErrorType       string
+	Pages           map[string]engine.Page // see engine.Options
+	Certificate     *tls.Certificate       // see engine.Options
 	DebugHeader     bool
 	Marks           *engine.Identity // what the gate leaves on messages; nil: Kong's defaults
 	DNSServers      []string         // addresses with ports; nil: the system's
@@ -142,7 +145,7 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 	if d.engine, err = engine.New(engine.Options{
 		HeaderTimeout: o.HeaderTimeout, BodyTimeout: o.BodyTimeout, IdleTimeout: o.IdleTimeout,
 		MaxHeaderBytes: o.MaxHeaderBytes, MaxBodyBytes: o.MaxBodyBytes, TrustedIPs: o.TrustedIPs,
-		ErrorType: o.ErrorType, DebugHeader: o.DebugHeader, Identity: o.Marks,
+		ErrorType: o.ErrorType, Pages: o.Pages, Certificate: o.Certificate, DebugHeader: o.DebugHeader, Identity: o.Marks,
 		RealIPHeader: o.RealIPHeader, RealIPRecursive: o.RealIPRecursive, PortMaps: o.PortMaps,
 		Network: d.network, Logger: o.Log, Refused: d.refusals.Note,
 	}); err != nil {
@@ -152,7 +155,7 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 		NodeID: o.NodeID, Version: o.Version, Counts: d.traffic, Stores: d.stores, Refusals: d.refusals, Targets: d.targets, Store: d.reachable,
 		Blocks: d.blockCounts, State: d.state,
 	})
-	d.compiler = &graph.Compiler{Plugins: o.Plugins, RouterFlavor: o.RouterFlavor, Now: o.Now, Host: d.host}
+	d.compiler = &graph.Compiler{Plugins: o.Plugins, RouterFlavor: o.RouterFlavor, Now: o.Now, Host: d.host, Getenv: os.LookupEnv}
 	hostname, err := os.Hostname()
 	if err != nil {
 		hostname = o.NodeID

@@ -92,6 +92,14 @@ var translators = map[string]func(t *translation, s kongSettings, value string) 
 	"headers":            same("headers"),
 	"headers_upstream":   same("headers-upstream"),
 	"error_default_type": same("error-default-type"),
+
+	"error_template_json":  same("error-template-json"),
+	"error_template_html":  same("error-template-html"),
+	"error_template_xml":   same("error-template-xml"),
+	"error_template_plain": same("error-template-plain"),
+	"ssl_cert":             firstFile("default-cert"),
+	"ssl_cert_key":         firstFile("default-cert-key"),
+
 	"allow_debug_header": onOff("allow-debug-header"),
 	"dns_resolver":       same("dns-resolver"),
 	"trusted_ips":        same("trusted-ips"),
@@ -150,6 +158,18 @@ func (s kongSettings) translate() (*translation, error) {
 func same(flagName string) func(*translation, kongSettings, string) error {
 	return func(t *translation, _ kongSettings, v string) error {
 		t.flags[flagName] = v
+		return nil
+	}
+}
+
+// firstFile takes the first of a list: Kong's lists have one of each type of key.
+func firstFile(flagName string) func(*translation, kongSettings, string) error {
+	return func(t *translation, _ kongSettings, v string) error {
+		first, more, _ := strings.Cut(v, ",")
+		t.flags[flagName] = strings.TrimSpace(first)
+		if more = strings.TrimSpace(more); more != "" {
+			t.ignored[flagName+" "+more] = "only the first is used"
+		}
 		return nil
 	}
 }

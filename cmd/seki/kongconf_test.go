@@ -52,7 +52,16 @@ func TestKongSettings(t *testing.T) {
 			conf:  "trusted_ips = 10.0.0.0/8\nreal_ip_header = X-Forwarded-For\nreal_ip_recursive = on",
 			flags: map[string]string{"trusted-ips": "10.0.0.0/8", "real-ip-header": "X-Forwarded-For", "real-ip-recursive": "true"},
 		},
-		"node id":       {conf: "node_id = 592e1c2b-6678-45aa-80f9-78cfb29f5e31", flags: map[string]string{"node-id": "592e1c2b-6678-45aa-80f9-78cfb29f5e31"}},
+		"node id": {conf: "node_id = 592e1c2b-6678-45aa-80f9-78cfb29f5e31", flags: map[string]string{"node-id": "592e1c2b-6678-45aa-80f9-78cfb29f5e31"}},
+		"error pages": {
+			conf:  "error_template_json = /j\nerror_template_html = /h\nerror_template_xml = /x\nerror_template_plain = /p",
+			flags: map[string]string{"error-template-json": "/j", "error-template-html": "/h", "error-template-xml": "/x", "error-template-plain": "/p"},
+		},
+		"default certificate": {
+			conf:    "ssl_cert = /rsa.crt, /ec.crt\nssl_cert_key = /rsa.key",
+			flags:   map[string]string{"default-cert": "/rsa.crt", "default-cert-key": "/rsa.key"},
+			ignored: []string{"default-cert /ec.crt"},
+		},
 		"port maps":     {conf: "port_maps = 80:8000, 443:8443", flags: map[string]string{"port-maps": "80:8000, 443:8443"}},
 		"bad switch":    {conf: "real_ip_recursive = maybe", err: "real_ip_recursive = maybe: expected on or off"},
 		"not mapped":    {conf: "wasm = on", flags: map[string]string{}, ignored: []string{"wasm"}},

@@ -277,7 +277,16 @@ func (p *process) gate(ctx context.Context, s *gateSettings, reachable func() bo
 	if err := checkErrorType(s.errorType); err != nil {
 		return nil, err
 	}
+	pages, err := s.pages.read()
+	if err != nil {
+		return nil, err
+	}
+	cert, err := readPair(s.certFile, s.certKeyFile)
+	if err != nil {
+		return nil, err
+	}
 	o := dataplane.Options{
+		Pages: pages, Certificate: cert,
 		ControlPlane: target, Credentials: insecure.NewCredentials(), Identity: identity, Dial: dial,
 		NodeID: s.nodeID, Labels: labels, Group: s.group, Version: version, DataDir: p.dataDir,
 		Plugins: p.plugins, RedisURL: s.redisURL, TrustedIPs: trusted, RouterFlavor: p.routerFlavor,

@@ -52,6 +52,9 @@ type gateSettings struct {
 	headersUp      string
 	errorType      string
 	debugHeader    bool
+	pages          pageFiles
+	certFile       string
+	certKeyFile    string
 
 	realIPRecursive bool
 	portMaps        string
@@ -121,6 +124,9 @@ func (s *gateSettings) flags(f *flags) {
 	f.StringVar(&s.headers, "headers", engine.KongHeaders, "marks on answers: header names, server_tokens, latency_tokens, or off")
 	f.StringVar(&s.headersUp, "headers-upstream", engine.KongHeadersUpstream, "marks on requests: X-Kong-Request-Id, or off")
 	f.StringVar(&s.errorType, "error-default-type", "text/plain", "error pages for clients that say nothing: text/plain, text/html, application/json or application/xml")
+	s.pages.flags(f)
+	f.StringVar(&s.certFile, "default-cert", "", "file with the certificate for server names that no other is for; empty: one that is made at the start")
+	f.StringVar(&s.certKeyFile, "default-cert-key", "", "file with its key")
 	f.BoolVar(&s.debugHeader, "allow-debug-header", false, "tell a request with Kong-Debug which route and service it met")
 	f.StringVar(&s.dnsResolver, "dns-resolver", "", "name servers: IP[:PORT], ...; empty: those of /etc/resolv.conf")
 	f.StringVar(&s.realIPHeader, "real-ip-header", "X-Real-IP", "where a proxy that is believed names the client: a header, or proxy_protocol")

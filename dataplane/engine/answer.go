@@ -72,7 +72,7 @@ func (e *exchange) negotiated(status int, message string, form form) {
 		e.raw(status, form.contentType(), "")
 		return
 	}
-	body := e.text(func(b []byte) []byte { return form.append(b, message, e.x.ID) })
+	body := e.text(func(b []byte) []byte { return e.eng.pageOf(form, b, message, e.x.ID) })
 	e.raw(status, form.contentType(), body)
 }
 

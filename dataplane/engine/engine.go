@@ -34,6 +34,7 @@ type Engine struct {
 	blocks    atomic.Pointer[block.Set] // nil: nothing is blocked
 	normalize func(string) string
 	fallback  *tls.Certificate // for names that no certificate is for
+	pages     [forms]Page      // the user's; nil: Kong's
 	h2        *h2server
 	counts    counters
 	dated     atomic.Pointer[dated]
@@ -62,9 +63,12 @@ type view struct {
 // New makes an engine that knows no route yet. It starts nothing.
 func New(o Options) (*Engine, error) {
 	o = o.withDefaults()
-	cert, err := selfSigned(o.Now())
-	if err != nil {
-		return nil, fmt.Errorf("make default certificate: %w", err)
+	cert := o.Certificate
+	if cert == nil {
+		var err error
+		if cert, err = selfSigned(o.Now()); err != nil {
+			return nil, fmt.Errorf("make default certificate: %w", err)
+		}
 	}
 	e := &Engine{
 		opt:       o,
@@ -75,6 +79,9 @@ func New(o Options) (*Engine, error) {
 		conns:     map[tracked]struct{}{},
 		exchanges: map[*exchange]struct{}{},
 		empty:     make(chan struct{}),
+	}
+	for kind, p := range o.Pages {
+		e.pages[negotiate(kind)] = p
 	}
 	e.spare.New = func() any { return new(exchange) }
 	e.limits.Head = o.MaxHeaderBytes

@@ -14,6 +14,7 @@ const (
 	formHTML
 	formXML
 	formGRPC
+	forms
 )
 
 func (f form) contentType() string {

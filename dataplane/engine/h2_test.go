@@ -102,18 +102,22 @@ func TestHTTP2SharesTheExchange(t *testing.T) {
 func TestTLSCertificateByName(t *testing.T) {
 	t.Parallel()
 	up := startUpstream(t, hello)
-	g := startGate(t, up.addr)
 	named, err := selfSigned(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
+	other, err := selfSigned(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := startGate(t, up.addr, func(o *Options, _ *graph.Endpoint, _ *upstream.Spec) { o.Certificate = other })
 	g.g.certs = map[string]*tls.Certificate{"a.test": named}
 	l := listen(t)
 	go g.ServeTLS(l)
 	for _, c := range []struct {
 		name, proto string
 		cert        *tls.Certificate
-	}{{"a.test", "http/1.1", named}, {"b.test", "http/1.1", g.fallback}, {"a.test", "h2", named}} {
+	}{{"a.test", "http/1.1", named}, {"b.test", "http/1.1", other}, {"a.test", "h2", named}} {
 		conn, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{ServerName: c.name, NextProtos: []string{c.proto}, InsecureSkipVerify: true})
 		if err != nil {
 			t.Fatal(err)

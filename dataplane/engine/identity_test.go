@@ -98,3 +98,32 @@ func TestErrorType(t *testing.T) {
 		}
 	}
 }
+
+func TestErrorPagesOfTheUser(t *testing.T) {
+	t.Parallel()
+	page, err := ParsePage("100%% ours: %s (%s)\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := startGate(t, "127.0.0.1:1", func(o *Options, _ *graph.Endpoint, _ *upstream.Spec) {
+		o.Pages = map[string]Page{"text/html": page}
+	})
+	for accept, want := range map[string]string{
+		"text/html": "100% ours: no Route matched with those values (ID)\n", "text/plain": "no Route matched with those values\nrequest_id: ID\n",
+	} {
+		r := g.send("GET /none HTTP/1.1\r\nHost: a\r\nAccept: " + accept + "\r\n\r\n")
+		if got, want := bodyOf(r), strings.ReplaceAll(want, "ID", r.Header.Get("X-Kong-Request-Id")); got != want {
+			t.Errorf("%s: %q, want %q", accept, got, want)
+		}
+	}
+}
+
+func TestParsePage(t *testing.T) {
+	t.Parallel()
+	for template, want := range map[string]string{"": "", "a%sb%sc": "a|b|c", "%%s%s": "%s|", "%s": "|", "%s%s%s": "!", "%d": "!", "a%": "!"} {
+		p, err := ParsePage(template)
+		if got := strings.Join(p, "|"); err == nil && got != want || (err != nil) != (want == "!") {
+			t.Errorf("ParsePage(%q) = %q, %v; want %q", template, got, err, want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"crypto/tls"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -37,6 +38,10 @@ type Options struct {
 	// ErrorType is the media type of an error page for a client that says nothing of what it
 	// takes; "": text/plain.
 	ErrorType string
+	// Pages are the user's error pages, by media type.
+	Pages map[string]Page
+	// Certificate is for names that no other is for; nil: one that is made at the start.
+	Certificate *tls.Certificate
 	// DebugHeader tells a request that has Kong-Debug which route and service it met.
 	DebugHeader bool
 

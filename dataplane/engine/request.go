@@ -35,13 +35,13 @@ func (e *exchange) hostFor(p *upstream.Peer) string {
 	case u.Balancer != nil && u.Balancer.HostHeader != "":
 		return u.Balancer.HostHeader
 	case p.Port == 443 && e.endpoint.Upstream.Secure() || p.Port == 80 && !e.endpoint.Upstream.Secure():
-		return p.Host
+		return upstream.Bracketed(p.Host)
 	}
 	if p.Authority != "" {
 		return p.Authority
 	}
 	from := len(e.scratch)
-	e.scratch = append(append(e.scratch, p.Host...), ':')
+	e.scratch = append(append(e.scratch, upstream.Bracketed(p.Host)...), ':')
 	e.scratch = strconv.AppendInt(e.scratch, int64(p.Port), 10)
 	return e.since(from)
 }

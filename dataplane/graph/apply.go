@@ -15,6 +15,9 @@ type Compiler struct {
 	// Host lends each plugin configuration its host; nil lends one that does nothing. It is
 	// called by Apply, also for a graph that is refused in the end.
 	Host func(plugin.Scope) plugin.Host
+	// Getenv looks an environment variable up, for references to the vault "env" in
+	// configurations of plugins; nil: references stay as they are.
+	Getenv func(string) (string, bool)
 	// RouterFlavor is the gateway's: under "expressions", routes are served by their expression;
 	// under any other, routes that have one are left out, as Kong does.
 	RouterFlavor string

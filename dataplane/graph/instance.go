@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"github.com/sekifuda/sekifuda/model/schema"
 	"github.com/sekifuda/sekifuda/plugin"
 	entityv1 "github.com/sekifuda/sekifuda/proto/sekifuda/entity/v1"
 )
@@ -115,6 +117,7 @@ func (e *edit) compile(n *pluginNode, m *entityv1.Plugin) bool {
 		e.refuse("plugins", n.id, "config", "cannot be decoded: "+err.Error())
 		return false
 	}
+	e.dereference(config)
 	filter, err := p.New(config, e.host(plugin.Scope{
 		PluginID:   n.id,
 		InstanceID: n.id,
@@ -131,6 +134,21 @@ func (e *edit) compile(n *pluginNode, m *entityv1.Plugin) bool {
 	n.rank = rank
 	n.instance = newInstance(n.id, p, filter)
 	return true
+}
+
+// dereference puts the environment's texts in the place of references to them. As in Kong, what is
+// not there is empty.
+func (e *edit) dereference(config proto.Message) {
+	if e.c.Getenv == nil {
+		return
+	}
+	schema.Resolve(config, func(r schema.Reference) (string, bool) {
+		if r.Vault != "env" {
+			return "", false
+		}
+		kept, _ := e.c.Getenv(strings.ToUpper(strings.ReplaceAll(r.Name, "-", "_")))
+		return r.Of(kept), true
+	})
 }
 
 func (e *edit) lookup(name string) (*plugin.Plugin, int) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync/atomic"
 )
 
@@ -55,7 +56,15 @@ func Join(spec *Spec, b *Balancer) *Upstream {
 	return u
 }
 
-func authority(host string, port int) string { return host + ":" + strconv.Itoa(port) }
+func authority(host string, port int) string { return Bracketed(host) + ":" + strconv.Itoa(port) }
+
+// Bracketed is a host as it stands in URIs and in Host: with brackets around an IPv6 address.
+func Bracketed(host string) string {
+	if strings.IndexByte(host, ':') >= 0 && host[0] != '[' {
+		return "[" + host + "]"
+	}
+	return host
+}
 
 // parseLiteral reads an address as a host field holds it, with or without brackets.
 func parseLiteral(host string) (netip.Addr, bool) {

@@ -485,3 +485,12 @@ func TestDeadlineIsArmedRarely(t *testing.T) {
 		t.Errorf("armed %v", set)
 	}
 }
+
+func TestAuthority(t *testing.T) {
+	t.Parallel()
+	for host, want := range map[string]string{"a.test": "a.test:81", "10.0.0.1": "10.0.0.1:81", "::1": "[::1]:81", "[::1]": "[::1]:81", "": ":81"} {
+		if got := authority(host, 81); got != want {
+			t.Errorf("authority(%q) = %q, want %q", host, got, want)
+		}
+	}
+}

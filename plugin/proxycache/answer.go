@@ -19,7 +19,7 @@ func (f *filter) OnResponse(x *plugin.Exchange) {
 	case *pending:
 		ttl, ok := f.mayKeep(x)
 		if !ok {
-			f.status(&x.Response.Header, "Bypass")
+			f.status(x, &x.Response.Header, "Bypass")
 			return
 		}
 		f.keep(x, v, ttl)

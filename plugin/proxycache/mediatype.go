@@ -16,6 +16,9 @@ func parseMediaType(text string) (mediaType, bool) {
 	if strings.TrimSpace(text) == "*" { // Kong's short form of all
 		return mediaType{kind: "*", sub: "*"}, true
 	}
+	if strings.HasSuffix(strings.TrimSpace(text), ";") {
+		return mediaType{}, false // a parameter is missing, which Go's parser forgives
+	}
 	full, parameters, err := mime.ParseMediaType(text)
 	kind, sub, ok := strings.Cut(full, "/")
 	if err != nil || !ok {

@@ -86,11 +86,11 @@ func (f *filter) OnRequest(x *plugin.Exchange) plugin.Verdict {
 		d = parseDirectives(&x.Request.Header)
 	}
 	if !f.mayAsk(x, &d) {
-		f.status(&x.Early, "Bypass")
+		f.status(x, &x.Early, "Bypass")
 		return plugin.Next
 	}
 	key := f.key(x)
-	if f.tellKey {
+	if f.tellKey || debugged(x) {
 		x.Early.Set("X-Cache-Key", key)
 	}
 	now := x.Times.Start
@@ -121,7 +121,7 @@ func (f *filter) mayAsk(x *plugin.Exchange, d *directives) bool {
 }
 
 func (f *filter) pass(x *plugin.Exchange, key, status string) plugin.Verdict {
-	f.status(&x.Early, status)
+	f.status(x, &x.Early, status)
 	x.Put(f, &pending{key: strings.Clone(key), asked: x.Times.Start})
 	return plugin.Next
 }
@@ -135,16 +135,22 @@ func (f *filter) hit(x *plugin.Exchange, e *Entry, now time.Time) plugin.Verdict
 	for _, line := range e.Header {
 		x.Early.Append(line.Name, line.Value)
 	}
-	if f.tellAge {
+	if f.tellAge || debugged(x) {
 		x.Early.Set("Age", x.Decimal(int64(now.Sub(e.Stored)/time.Second)))
 	}
-	f.status(&x.Early, "Hit")
+	f.status(x, &x.Early, "Hit")
 	x.Put(f, e)
 	return plugin.Exit(e.Status, e.contentType, e.Body).Kept().Because("cached")
 }
 
-func (f *filter) status(h *plugin.Header, status string) {
-	if f.tellStatus {
+func (f *filter) status(x *plugin.Exchange, h *plugin.Header, status string) {
+	if f.tellStatus || debugged(x) {
 		h.Set("X-Cache-Status", status)
 	}
+}
+
+// debugged tells whether a request asks for all lines of the cache, as it may with Kong.
+func debugged(x *plugin.Exchange) bool {
+	_, asked := x.Request.Header.Lookup("Kong-Debug")
+	return asked
 }

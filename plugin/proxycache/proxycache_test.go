@@ -208,6 +208,7 @@ func TestWhatIsKept(t *testing.T) {
 		{"two types", config(nil), 200, []string{isJSON, isJSON}, false},
 		{"parameters", config(nil), 200, []string{isJSON + "; charset=utf-8"}, false},
 		{"named parameters", config(func(c *Config) { c.ContentType = []string{"application/json; charset=utf-8"} }), 200, []string{isJSON + ";charset=utf-8"}, true},
+		{"no type", config(func(c *Config) { c.ContentType = []string{isJSON[len("Content-Type: "):] + ";"} }), 200, []string{isJSON}, false},
 		{"named parameters are missing", config(func(c *Config) { c.ContentType = []string{"application/json; charset=utf-8"} }), 200, []string{isJSON}, false},
 		{"the gate's charset", config(nil), 200, []string{isText}, true},
 		{"another charset", config(nil), 200, []string{"Content-Type: text/plain; charset=utf-8"}, false},
@@ -347,6 +348,10 @@ func TestSwitches(t *testing.T) {
 	a := g.get(plugintest.Request{}, 200, "2", isJSON)
 	if a.body != "1" || a.head.Count("Age")+a.head.Count("X-Cache-Status")+a.head.Count("X-Cache-Key") != 0 {
 		t.Errorf("hit %q tells %v", a.body, a.head.Fields())
+	}
+	a = g.get(plugintest.Request{Lines: []string{"Kong-Debug: 1"}}, 200, "3", isJSON)
+	if a.body != "1" || a.head.Count("Age")*a.head.Count("X-Cache-Status")*a.head.Count("X-Cache-Key") != 1 {
+		t.Errorf("with Kong-Debug, hit %q tells %v", a.body, a.head.Fields())
 	}
 }
 

@@ -136,8 +136,8 @@ func extractB3(h *plugin.Header, s *Span) bool {
 	if trace == "" {
 		return said // the sampling alone
 	}
-	parent := h.Get("x-b3-parentspanid")
-	return s.setTrace(trace) && setSpan(&s.ID, h.Get("x-b3-spanid")) && (parent == "" || setSpan(&s.Parent, parent))
+	span, parent := h.Get("x-b3-spanid"), h.Get("x-b3-parentspanid")
+	return s.setTrace(trace) && (span == "" || setSpan(&s.ID, span)) && (parent == "" || setSpan(&s.Parent, parent))
 }
 
 func injectB3(x *plugin.Exchange, s *Span) {

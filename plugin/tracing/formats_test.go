@@ -80,7 +80,7 @@ func TestFormsOfFormats(t *testing.T) {
 		{"b3-single", "b3", trace + "-" + id + "-d-05e3ac9a4f6e3b90", trace, id, "05e3ac9a4f6e3b90", true, true},
 		{"b3-single", "tracestate", "b3=" + trace + "-" + id + "-0", trace, id, "", true, false},
 		{"b3", "x-b3-sampled", "true", "", "", "", true, true},
-		{"b3", "x-b3-traceid", trace, "", "", "", false, false}, // without a Span
+		{"b3", "x-b3-traceid", trace, trace, "0000000000000000", "", true, false}, // the trace alone
 		{"jaeger", "uber-trace-id", trace + "%3A" + id + "%3a05e3ac9a4f6e3b90%3A0", trace, id, "05e3ac9a4f6e3b90", true, false},
 		{"jaeger", "uber-trace-id", "1:2:0:3", "00000000000000000000000000000001", "0000000000000002", "", true, true},
 		{"jaeger", "uber-trace-id", "1:2:0", "", "", "", false, false},

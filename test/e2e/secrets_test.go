@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"io/fs"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 )
 
 // TestSecretsAreNotOnDisk writes secrets, uses them, and looks for them in every file of both
@@ -73,4 +76,32 @@ func TestSecretsAreNotOnDisk(t *testing.T) {
 	p.Restart()
 	p.WaitReady()
 	check()
+}
+
+// TestEnvVault has a plugin's configuration name a variable of the node's environment: the
+// plugin gets the text, the Admin API shows the reference.
+func TestEnvVault(t *testing.T) {
+	t.Parallel()
+	got := make(chan string, 8)
+	sink := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r.Header.Get("X-Secret") }))
+	t.Cleanup(sink.Close)
+	p := run(t, t.TempDir())
+	admin := p.URLs["admin"]
+	put(t, admin+"/services/s", `{"url":"`+echo(t).URL+`"}`)
+	put(t, admin+"/services/s/routes/r", `{"paths":["/"]}`)
+	code, out := call(t, http.MethodPost, admin+"/plugins", `{"name":"http-log","config":{"http_endpoint":"`+sink.URL+`","headers":{"X-Secret":"{vault://env/path}"}}}`)
+	if code != 201 || !strings.Contains(out, `"X-Secret":"{vault://env/path}"`) {
+		t.Fatalf("%d %s", code, out)
+	}
+	if code, out := call(t, http.MethodGet, p.URLs["proxy"]+"/", ""); code != 200 {
+		t.Fatalf("%d %s", code, out)
+	}
+	select {
+	case secret := <-got:
+		if secret != os.Getenv("PATH") {
+			t.Errorf("the log's collector is told %q, want the variable PATH", secret)
+		}
+	case <-time.After(time.Minute):
+		t.Error("nothing was logged")
+	}
 }
