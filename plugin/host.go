@@ -87,6 +87,20 @@ type Host interface {
 	Metrics() Metrics
 	// Scope says for what this filter is configured.
 	Scope() Scope
+	// Records is what filters of all gates keep together.
+	Records() Records
+}
+
+// Records keeps what filters make while they serve and other gates must know too: sessions,
+// tokens. A gate without a shared store keeps them for itself, across restarts. It is safe for
+// concurrent use, and waits a few seconds at most.
+type Records interface {
+	// Get returns the record of a kind that key finds; nil when there is none, or it expired.
+	Get(ctx context.Context, kind, key string) ([]byte, error)
+	// Put keeps a record for ttl, instead of one that was there; a ttl of 0 is for ever.
+	Put(ctx context.Context, kind, key string, value []byte, ttl time.Duration) error
+	// Take is Get that also forgets the record: of many who take, one gets it.
+	Take(ctx context.Context, kind, key string) ([]byte, error)
 }
 
 // Scope is the plugin entity's own: what one configuration applies to.

@@ -88,3 +88,29 @@ func checkModelStatistics(b Body) string {
 	}
 	return ""
 }
+
+// to makes a shorthand that overrules the field that it stands for. A null says nothing.
+func to(field string) Expansion {
+	return func(v any, _ Body) Body {
+		if v == nil {
+			return nil
+		}
+		return Body{field: v}
+	}
+}
+
+// idleTime reads the older idle time of a session, of which none meant that it is not bounded.
+func idleTime(v any, _ Body) Body {
+	if v == nil {
+		v = 0.0
+	}
+	return Body{"idling_timeout": v}
+}
+
+// sameSite reads the older word for a session's cookie that other sites may send.
+func sameSite(v any, _ Body) Body {
+	if v == "off" {
+		v = "Lax"
+	}
+	return to("cookie_same_site")(v, nil)
+}

@@ -34,6 +34,7 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/requesttransformer"
 	"github.com/sekifuda/sekifuda/plugin/responseratelimiting"
 	"github.com/sekifuda/sekifuda/plugin/responsetransformer"
+	"github.com/sekifuda/sekifuda/plugin/session"
 	"github.com/sekifuda/sekifuda/plugin/standardwebhooks"
 	"github.com/sekifuda/sekifuda/plugin/statsd"
 	"github.com/sekifuda/sekifuda/plugin/syslog"
@@ -75,6 +76,7 @@ func Definitions() []*plugin.Definition {
 		requesttransformer.Definition,
 		responseratelimiting.Definition,
 		responsetransformer.Definition,
+		session.Definition,
 		standardwebhooks.Definition,
 		statsd.Definition,
 		syslog.Definition,

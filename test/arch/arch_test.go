@@ -57,6 +57,7 @@ var arrows = map[string][]string{
 	"dataplane/block":     {"plugin"},
 	"dataplane/engine":    {"dataplane/block", "dataplane/graph", "dataplane/router", "dataplane/upstream", "dataplane/socket", "plugin"},
 	"dataplane/limits":    {"plugin"},
+	"dataplane/records":   {"plugin"},
 	"dataplane/telemetry": {"plugin"},
 }
 

@@ -612,7 +612,9 @@ type Field struct {
 	NotUnique   bool `protobuf:"varint,21,opt,name=not_unique,json=notUnique,proto3" json:"not_unique,omitempty"`
 	DefaultNull bool `protobuf:"varint,22,opt,name=default_null,json=defaultNull,proto3" json:"default_null,omitempty"`
 	// The field is only there under this router_flavor; names of it in checks go with it.
-	RouterFlavor  string `protobuf:"bytes,24,opt,name=router_flavor,json=routerFlavor,proto3" json:"router_flavor,omitempty"`
+	RouterFlavor string `protobuf:"bytes,24,opt,name=router_flavor,json=routerFlavor,proto3" json:"router_flavor,omitempty"`
+	// The default is a text that is made anew whenever the process starts, as Kong's secrets are.
+	RandomDefault bool `protobuf:"varint,25,opt,name=random_default,json=randomDefault,proto3" json:"random_default,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -813,6 +815,13 @@ func (x *Field) GetRouterFlavor() string {
 		return x.RouterFlavor
 	}
 	return ""
+}
+
+func (x *Field) GetRandomDefault() bool {
+	if x != nil {
+		return x.RandomDefault
+	}
+	return false
 }
 
 // Rule is what a single value must satisfy, in Kong's order of checking.
@@ -1965,7 +1974,7 @@ const file_sekifuda_options_v1_options_proto_rawDesc = "" +
 	"\n" +
 	"shorthands\x18\x02 \x03(\v2\x1e.sekifuda.options.v1.ShorthandR\n" +
 	"shorthands\x12\x14\n" +
-	"\x05check\x18\x03 \x01(\tR\x05check\"\xda\x06\n" +
+	"\x05check\x18\x03 \x01(\tR\x05check\"\x81\a\n" +
 	"\x05Field\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\brequired\x18\x02 \x01(\bR\brequired\x12\x1d\n" +
@@ -1994,7 +2003,8 @@ const file_sekifuda_options_v1_options_proto_rawDesc = "" +
 	"\n" +
 	"not_unique\x18\x15 \x01(\bR\tnotUnique\x12!\n" +
 	"\fdefault_null\x18\x16 \x01(\bR\vdefaultNull\x12#\n" +
-	"\rrouter_flavor\x18\x18 \x01(\tR\frouterFlavorB\n" +
+	"\rrouter_flavor\x18\x18 \x01(\tR\frouterFlavor\x12%\n" +
+	"\x0erandom_default\x18\x19 \x01(\bR\rrandomDefaultB\n" +
 	"\n" +
 	"\b_default\"\xe5\a\n" +
 	"\x04Rule\x12\x17\n" +
