@@ -21,6 +21,8 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/aipromptguard"
 	"github.com/sekifuda/sekifuda/plugin/aiprompttemplate"
 	"github.com/sekifuda/sekifuda/plugin/aiproxy"
+	"github.com/sekifuda/sekifuda/plugin/airequesttransformer"
+	"github.com/sekifuda/sekifuda/plugin/airesponsetransformer"
 	"github.com/sekifuda/sekifuda/plugin/basicauth"
 	"github.com/sekifuda/sekifuda/plugin/botdetection"
 	"github.com/sekifuda/sekifuda/plugin/correlationid"
@@ -71,7 +73,7 @@ func mustSchema() *schema.Schema {
 		&responseratelimiting.Config{}, &responsetransformer.Config{}, &standardwebhooks.Config{},
 		&syslog.Config{}, &tcplog.Config{}, &udplog.Config{},
 		&aiproxy.Config{}, &aipromptguard.Config{}, &aipromptdecorator.Config{}, &aiprompttemplate.Config{},
-		&session.Config{},
+		&session.Config{}, &airesponsetransformer.Config{}, &airequesttransformer.Config{},
 		&statsd.Config{}, &datadog.Config{}, &loggly.Config{}, &zipkin.Config{},
 	} {
 		p, err := schema.LoadPlugin(m.ProtoReflect().Descriptor())
@@ -91,7 +93,7 @@ func mustSchema() *schema.Schema {
 // many vectors that keeps from being judged: take a name out when its plugin comes.
 var absentPlugins = map[string]bool{
 
-	"ai-request-transformer": true, "ai-response-transformer": true, "grpc-web": true,
+	"grpc-web":     true,
 	"grpc-gateway": true,
 	"oauth2":       true, "ldap-auth": true,
 	"pre-function": true, "post-function": true, "aws-lambda": true, "azure-functions": true,

@@ -144,7 +144,7 @@ func LoadPlugin(d protoreflect.MessageDescriptor) (*Plugin, error) {
 	p := &Plugin{
 		Name: o.Name, Priority: int(o.Priority), Version: o.Version,
 		Protocols: o.Protocols, DefaultProtocols: o.DefaultProtocols,
-		NoConsumer: o.NoConsumer, NoService: o.NoService, NoRoute: o.NoRoute,
+		NoConsumer: o.NoConsumer, NoService: o.NoService, NoRoute: o.NoRoute, ProtocolsFirst: o.ProtocolsFirst,
 		Config:  &Field{Name: "config", Type: Record, Required: true, Fields: rec.fields, record: rec},
 		message: messageType(d),
 	}

@@ -9,6 +9,8 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/aipromptguard"
 	"github.com/sekifuda/sekifuda/plugin/aiprompttemplate"
 	"github.com/sekifuda/sekifuda/plugin/aiproxy"
+	"github.com/sekifuda/sekifuda/plugin/airequesttransformer"
+	"github.com/sekifuda/sekifuda/plugin/airesponsetransformer"
 	"github.com/sekifuda/sekifuda/plugin/aitokenlimiting"
 	"github.com/sekifuda/sekifuda/plugin/basicauth"
 	"github.com/sekifuda/sekifuda/plugin/botdetection"
@@ -51,6 +53,8 @@ func Definitions() []*plugin.Definition {
 		aipromptguard.Definition,
 		aiprompttemplate.Definition,
 		aiproxy.Definition,
+		airequesttransformer.Definition,
+		airesponsetransformer.Definition,
 		aitokenlimiting.Definition,
 		basicauth.Definition,
 		botdetection.Definition,

@@ -152,6 +152,7 @@ var sharedByPlugins = map[string]bool{
 	"plugin/outbox":     true,
 	"plugin/llm":        true,
 	"plugin/rpc":        true,
+	"plugin/provider":   true,
 	"plugin/stats":      true,
 	"plugin/tracing":    true,
 	"plugin/plugintest": true,

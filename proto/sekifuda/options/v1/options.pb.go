@@ -408,9 +408,11 @@ type Plugin struct {
 	NoService  bool `protobuf:"varint,7,opt,name=no_service,json=noService,proto3" json:"no_service,omitempty"`
 	NoRoute    bool `protobuf:"varint,8,opt,name=no_route,json=noRoute,proto3" json:"no_route,omitempty"`
 	// Checks over several fields; fields are named from the entity: "config.minute".
-	Checks        []*Check `protobuf:"bytes,9,rep,name=checks,proto3" json:"checks,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Checks []*Check `protobuf:"bytes,9,rep,name=checks,proto3" json:"checks,omitempty"`
+	// /schemas lists the protocols before the scopes that are refused, where Kong does.
+	ProtocolsFirst bool `protobuf:"varint,10,opt,name=protocols_first,json=protocolsFirst,proto3" json:"protocols_first,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Plugin) Reset() {
@@ -504,6 +506,13 @@ func (x *Plugin) GetChecks() []*Check {
 		return x.Checks
 	}
 	return nil
+}
+
+func (x *Plugin) GetProtocolsFirst() bool {
+	if x != nil {
+		return x.ProtocolsFirst
+	}
+	return false
 }
 
 // Record holds rules over several fields of one message, and other spellings of its fields.
@@ -1956,7 +1965,7 @@ const file_sekifuda_options_v1_options_proto_rawDesc = "" +
 	"\b_default\"7\n" +
 	"\tFieldList\x12\x16\n" +
 	"\x06fields\x18\x01 \x03(\tR\x06fields\x12\x12\n" +
-	"\x04told\x18\x02 \x03(\tR\x04told\"\xac\x02\n" +
+	"\x04told\x18\x02 \x03(\tR\x04told\"\xd5\x02\n" +
 	"\x06Plugin\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bpriority\x18\x02 \x01(\x05R\bpriority\x12\x18\n" +
@@ -1968,7 +1977,9 @@ const file_sekifuda_options_v1_options_proto_rawDesc = "" +
 	"\n" +
 	"no_service\x18\a \x01(\bR\tnoService\x12\x19\n" +
 	"\bno_route\x18\b \x01(\bR\anoRoute\x122\n" +
-	"\x06checks\x18\t \x03(\v2\x1a.sekifuda.options.v1.CheckR\x06checks\"\x92\x01\n" +
+	"\x06checks\x18\t \x03(\v2\x1a.sekifuda.options.v1.CheckR\x06checks\x12'\n" +
+	"\x0fprotocols_first\x18\n" +
+	" \x01(\bR\x0eprotocolsFirst\"\x92\x01\n" +
 	"\x06Record\x122\n" +
 	"\x06checks\x18\x01 \x03(\v2\x1a.sekifuda.options.v1.CheckR\x06checks\x12>\n" +
 	"\n" +

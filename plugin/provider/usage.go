@@ -1,8 +1,9 @@
-package aiproxy
+package provider
 
 import (
 	"math"
 	"strings"
+	"time"
 
 	"github.com/sekifuda/sekifuda/plugin"
 	"github.com/sekifuda/sekifuda/plugin/llm"
@@ -33,7 +34,7 @@ func estimate(request llm.Object, stream bool) int64 {
 }
 
 // cost is that of a call by the configured prices of a million tokens; 0 without both.
-func (c *call) cost() float64 {
+func (c *Call) cost() float64 {
 	o := c.model.options
 	if o.InputCost == nil || o.OutputCost == nil {
 		return 0
@@ -41,13 +42,9 @@ func (c *call) cost() float64 {
 	return (float64(c.usage.prompt)*o.GetInputCost() + float64(c.usage.completion)*o.GetOutputCost()) / 1e6
 }
 
-// OnLog tells logs and metrics what the call was.
-func (f *filter) OnLog(x *plugin.Exchange) {
-	c, ok := x.Value(f).(*call)
-	if !ok || !f.statistics {
-		return
-	}
-	latency := x.Times.End.Sub(x.Times.Start)
+// Log tells logs, under the name of a plugin, and metrics what the call was; payloads has the
+// request and the answer told, too.
+func (c *Call) Log(x *plugin.Exchange, name, pluginID string, latency time.Duration, payloads bool) {
 	if c.named == "" {
 		c.named = c.model.name
 	}
@@ -55,22 +52,22 @@ func (f *filter) OnLog(x *plugin.Exchange) {
 		Provider: c.model.provider, Name: c.model.name, PromptTokens: c.usage.prompt, CompletionTokens: c.usage.completion,
 		Cost: c.cost(), Latency: latency,
 	}
-	llm.Log(x, f.meta(c, latency.Milliseconds()), "proxy", "meta")
+	llm.Log(x, c.meta(pluginID, latency.Milliseconds()), name, "meta")
 	perToken := 0.0
 	if c.usage.completion > 0 {
 		perToken = float64(latency.Milliseconds()) / float64(c.usage.completion)
 	}
 	spent := tokens(c.usage.prompt, c.usage.completion)
 	spent["time_per_token"], spent["cost"] = perToken, c.cost()
-	llm.Log(x, spent, "proxy", "usage")
-	if f.payloads {
-		llm.Log(x, llm.Object{"request": string(c.sent), "response": string(c.got)}, "proxy", "payload")
+	llm.Log(x, spent, name, "usage")
+	if payloads {
+		llm.Log(x, llm.Object{"request": string(c.sent), "response": string(c.got)}, name, "payload")
 	}
 }
 
-func (f *filter) meta(c *call, latencyMS int64) llm.Object {
+func (c *Call) meta(pluginID string, latencyMS int64) llm.Object {
 	m := llm.Object{
-		"plugin_id": f.pluginID, "provider_name": c.model.provider, "request_model": c.model.name,
+		"plugin_id": pluginID, "provider_name": c.model.provider, "request_model": c.model.name,
 		"response_model": c.named, "llm_latency": latencyMS,
 	}
 	if o := c.model.options; c.model.provider == "azure" {

@@ -1,4 +1,4 @@
-package aiproxy
+package provider
 
 import (
 	"fmt"
@@ -19,7 +19,7 @@ type model struct {
 }
 
 // options are the settings of a model, with their words filled in.
-type options struct{ *Config_Options }
+type options struct{ *Options }
 
 // merge sets what configuration says over what the client said, as Kong does.
 func (o *options) merge(request llm.Object) {
@@ -40,11 +40,11 @@ func (o *options) merge(request llm.Object) {
 // template is a configured model, whose texts may hold $(headers.x), $(query_params.x) and
 // $(uri_captures.x).
 type template struct {
-	configured *Config_Model
+	configured *Model
 	dynamic    bool
 }
 
-func newTemplate(m *Config_Model) template {
+func newTemplate(m *Model) template {
 	t := template{configured: m}
 	for _, text := range texts(m) {
 		t.dynamic = t.dynamic || text != nil && strings.Contains(*text, "$(")
@@ -53,7 +53,7 @@ func newTemplate(m *Config_Model) template {
 }
 
 // texts are those of a model that may hold words of a request.
-func texts(m *Config_Model) []*string {
+func texts(m *Model) []*string {
 	all := []*string{m.Name}
 	if o := m.Options; o != nil {
 		all = append(all, o.AnthropicVersion, o.AzureInstance, o.AzureApiVersion, o.AzureDeploymentId, o.UpstreamUrl, o.UpstreamPath)
@@ -79,7 +79,7 @@ func (t template) resolve(x *plugin.Exchange) (*model, error) {
 	}
 	o := m.GetOptions()
 	if o == nil {
-		o = &Config_Options{}
+		o = &Options{}
 	}
 	return &model{provider: m.GetProvider(), name: m.GetName(), options: &options{o}}, nil
 }

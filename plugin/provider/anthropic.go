@@ -1,4 +1,4 @@
-package aiproxy
+package provider
 
 import (
 	"errors"
@@ -16,7 +16,7 @@ func (anthropic) counts() bool { return true }
 func (anthropic) request(o llm.Object, m *model, route string) (llm.Object, error) {
 	out := llm.Object{"model": m.name, "stream": streams(o)}
 	take(out, o, "temperature")
-	if route == completions {
+	if route == Completions {
 		out["prompt"] = "Human: " + llm.Text(o, "prompt") + "\n\nAssistant:"
 		if v := o["max_tokens"]; v != nil {
 			out["max_tokens_to_sample"] = v
@@ -74,9 +74,9 @@ func (anthropic) answer(body []byte, _ *model, route string) (llm.Object, error)
 	switch {
 	case o == nil:
 		return nil, errors.New("failed to decode anthropic response")
-	case route == completions && o["completion"] == nil:
+	case route == Completions && o["completion"] == nil:
 		return nil, errors.New("'completion' not in anthropic://llm/v1/chat response")
-	case route == completions:
+	case route == Completions:
 		choice := llm.Object{"index": 0, "text": o["completion"], "finish_reason": o["stop_reason"]}
 		return llm.Object{"choices": []any{choice}, "model": o["model"], "object": "text_completion"}, nil
 	case o["content"] == nil:

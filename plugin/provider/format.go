@@ -1,4 +1,4 @@
-package aiproxy
+package provider
 
 import (
 	"fmt"
@@ -25,7 +25,7 @@ type format interface {
 // done is the last event of OpenAI's streams.
 const done = "[DONE]"
 
-func formatOf(m *Config_Model) (format, error) {
+func formatOf(m *Model) (format, error) {
 	provider := m.GetProvider()
 	kind := provider
 	switch provider {
@@ -52,7 +52,7 @@ func formatOf(m *Config_Model) (format, error) {
 	case "raw":
 		return llama{}, nil
 	}
-	return nil, fmt.Errorf("config.model.provider: %s is not supported yet", provider)
+	return nil, fmt.Errorf("%s is not supported yet", provider)
 }
 
 // Short names of what is said often here.
@@ -110,7 +110,7 @@ func plain(content any) string {
 func chunkOf(s *stream, text string, role any) string {
 	choice := llm.Object{"index": 0, "finish_reason": nil, "logprobs": nil}
 	object := "chat.completion.chunk"
-	if s.route == chat {
+	if s.route == Chat {
 		delta := llm.Object{"content": text}
 		if role != nil {
 			delta["role"] = role

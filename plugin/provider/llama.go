@@ -1,4 +1,4 @@
-package aiproxy
+package provider
 
 import (
 	"errors"
@@ -21,7 +21,7 @@ func (llama) request(o llm.Object, _ *model, route string) (llm.Object, error) {
 		parameters["max_new_tokens"] = v
 	}
 	inputs := "<s> [INST] <<SYS>> You are a helpful assistant. <<SYS>> " + llm.Text(o, "prompt") + " [/INST]"
-	if route == chat {
+	if route == Chat {
 		inputs = instructions(items(o["messages"]))
 	}
 	return llm.Object{"inputs": inputs, "parameters": parameters}, nil
@@ -66,7 +66,7 @@ func (llama) answer(body []byte, _ *model, route string) (llm.Object, error) {
 	text := strings.TrimSpace(generated)
 	out := llm.Object{"object": "chat.completion"}
 	choice := llm.Object{"index": 0}
-	if route == completions {
+	if route == Completions {
 		out["object"], choice["text"] = "text_completion", text
 	} else {
 		choice["message"] = llm.Object{"role": "assistant", "content": text}

@@ -1,4 +1,4 @@
-package aiproxy
+package provider
 
 import (
 	"errors"
@@ -11,7 +11,7 @@ import (
 // gemini is Google's form: contents of parts, with the system's apart. It has only chats.
 type gemini struct{}
 
-func (gemini) offers(route string) bool { return route == chat }
+func (gemini) offers(route string) bool { return route == Chat }
 
 func (gemini) counts() bool { return true }
 

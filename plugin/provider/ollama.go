@@ -1,4 +1,4 @@
-package aiproxy
+package provider
 
 import (
 	"errors"
@@ -39,7 +39,7 @@ func (ollama) answer(body []byte, m *model, route string) (llm.Object, error) {
 		"model": o["model"], "created": o["created_at"],
 		"usage": tokens(number(o["prompt_eval_count"]), number(o["eval_count"])),
 	}
-	if route == completions {
+	if route == Completions {
 		out["object"], out["choices"] = "text_completion", []any{llm.Object{"index": 0, "text": o["response"]}}
 		return out, nil
 	}
@@ -67,7 +67,7 @@ func (ollama) event(e event, s *stream) (string, error) {
 	}
 	choice := llm.Object{"index": 0}
 	out := llm.Object{"choices": []any{choice}, "model": o["model"]}
-	if s.route == completions {
+	if s.route == Completions {
 		out["object"], choice["text"] = "text_completion", llm.Text(o, "response")
 	} else {
 		text, _ := inner(o, "message", "content").(string)

@@ -1,4 +1,4 @@
-package aiproxy
+package provider
 
 import (
 	"bytes"
@@ -15,9 +15,21 @@ type event struct{ name, data string }
 // maxEvent bounds an event that has not ended yet.
 const maxEvent = 1 << 20
 
+// streamed are the types of streams that are understood.
+var streamed = map[string]bool{
+	"text/event-stream": true, "application/json": true, "application/stream+json": true, "application/x-ndjson": true,
+}
+
+// Edit returns what translates a streamed answer of a type, piece by piece; keep has its text
+// kept for logs.
+func (c *Call) Edit(x *plugin.Exchange, kind string, keep bool, log *slog.Logger) func(piece []byte, last bool) []byte {
+	s := &stream{Call: c, x: x, format: c.provider.format, route: c.provider.route, log: log, keep: keep, known: streamed[kind], kind: kind}
+	return s.edit
+}
+
 // stream translates one streamed answer. It belongs to one exchange.
 type stream struct {
-	*call
+	*Call
 	x      *plugin.Exchange
 	format format
 	route  string
@@ -153,7 +165,7 @@ func (s *stream) end(out []byte) []byte {
 func (s *stream) emit(out []byte, e event) []byte {
 	chunk, err := s.format.event(e, s)
 	if err != nil {
-		s.log.Warn("translate event", "plugin", "ai-proxy", "provider", s.model.provider, "error", err)
+		s.log.Warn("translate event", "provider", s.model.provider, "error", err)
 	}
 	if chunk == "" {
 		return out
@@ -193,14 +205,14 @@ func (s *stream) note(chunk llm.Object) {
 }
 
 // guess is about how many tokens the texts so far are, as Kong has it.
-func (c *call) guess() int64 { return int64(c.length+3) / 4 }
+func (c *Call) guess() int64 { return int64(c.length+3) / 4 }
 
 // close counts what the provider did not, and makes one answer of the chunks for logs.
 func (s *stream) close() {
 	if s.usage.completion == 0 {
 		s.usage.completion = s.guess()
 	}
-	llm.Report(s.x, llm.Usage{Prompt: s.usage.prompt, Completion: s.usage.completion}, true)
+	s.Report(s.x)
 	if !s.keep {
 		return
 	}

@@ -1,4 +1,4 @@
-package aiproxy
+package provider
 
 import (
 	"errors"
@@ -21,7 +21,7 @@ func (cohere) request(o llm.Object, m *model, route string) (llm.Object, error) 
 		}
 		delete(o, name)
 	}
-	if route == completions {
+	if route == Completions {
 		return o, nil
 	}
 	said := items(o["messages"])
@@ -63,14 +63,14 @@ func (cohere) answer(body []byte, m *model, route string) (llm.Object, error) {
 		for i, g := range items(o["generations"]) {
 			choices = append(choices, llm.Object{"index": i, "text": g["text"], "finish_reason": "stop"})
 		}
-	case isText && route == chat:
+	case isText && route == Chat:
 		id = o["generation_id"]
 		said := llm.Object{"role": "assistant", "content": text}
 		choices = append(choices, llm.Object{"index": 0, "message": said, "finish_reason": "stop"})
 	case isText:
 		object, id = "text_completion", o["generation_id"]
 		choices = append(choices, llm.Object{"index": 0, "text": text, "finish_reason": "stop"})
-	case isMessage && route == chat:
+	case isMessage && route == Chat:
 		units = inner(o, "usage", "billed_units")
 		said := llm.Object{"role": "assistant", "content": message["content"]}
 		take(said, message, "tool_calls")

@@ -1,4 +1,4 @@
-package aiproxy
+package provider
 
 import (
 	"encoding/json"
@@ -26,7 +26,7 @@ func (huggingFace) request(o llm.Object, m *model, route string) (llm.Object, er
 		parameters = llm.Object{}
 	}
 	length := "max_lenght" // as Kong spells it
-	if route == completions {
+	if route == Completions {
 		length = "max_new_tokens"
 		o["inputs"] = o["prompt"]
 		delete(o, "prompt")
@@ -85,7 +85,7 @@ func (huggingFace) event(e event, s *stream) (string, error) {
 	if o == nil {
 		return "", errors.New("failed to decode stream event frame from Hugging Face")
 	}
-	if s.route == completions {
+	if s.route == Completions {
 		text, _ := inner(o, "token", "text").(string)
 		return chunkOf(s, text, nil), nil
 	}
