@@ -35,6 +35,7 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/jwt"
 	"github.com/sekifuda/sekifuda/plugin/keyauth"
 	"github.com/sekifuda/sekifuda/plugin/loggly"
+	"github.com/sekifuda/sekifuda/plugin/oauth2"
 	"github.com/sekifuda/sekifuda/plugin/opentelemetry"
 	"github.com/sekifuda/sekifuda/plugin/prometheus"
 	"github.com/sekifuda/sekifuda/plugin/proxycache"
@@ -73,7 +74,7 @@ func mustSchema() *schema.Schema {
 		&responseratelimiting.Config{}, &responsetransformer.Config{}, &standardwebhooks.Config{},
 		&syslog.Config{}, &tcplog.Config{}, &udplog.Config{},
 		&aiproxy.Config{}, &aipromptguard.Config{}, &aipromptdecorator.Config{}, &aiprompttemplate.Config{},
-		&session.Config{}, &airesponsetransformer.Config{}, &airequesttransformer.Config{},
+		&session.Config{}, &oauth2.Config{}, &airesponsetransformer.Config{}, &airequesttransformer.Config{},
 		&statsd.Config{}, &datadog.Config{}, &loggly.Config{}, &zipkin.Config{},
 	} {
 		p, err := schema.LoadPlugin(m.ProtoReflect().Descriptor())
@@ -95,7 +96,7 @@ var absentPlugins = map[string]bool{
 
 	"grpc-web":     true,
 	"grpc-gateway": true,
-	"oauth2":       true, "ldap-auth": true,
+	"ldap-auth":    true,
 	"pre-function": true, "post-function": true, "aws-lambda": true, "azure-functions": true,
 	"acme": true,
 }

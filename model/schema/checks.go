@@ -36,6 +36,7 @@ var builtinRecords = map[string]RecordCheck{
 	"response_limits":  checkResponseLimits,
 	"termination":      checkTermination,
 	"model_statistics": checkModelStatistics,
+	"oauth2_flows":     checkFlows,
 	"cache_store":      func(Body) string { return "" }, // Kong's store has a name; ours is always there
 }
 

@@ -114,3 +114,14 @@ func sameSite(v any, _ Body) Body {
 	}
 	return to("cookie_same_site")(v, nil)
 }
+
+// checkFlows refuses an oauth2 config by which nobody gets a token.
+func checkFlows(b Body) string {
+	flows := []string{"enable_authorization_code", "enable_implicit_grant", "enable_client_credentials", "enable_password_grant"}
+	for _, flow := range flows {
+		if b[flow] == true {
+			return ""
+		}
+	}
+	return "at least one of these fields must be true: " + strings.Join(flows, ", ")
+}

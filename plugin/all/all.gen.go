@@ -26,6 +26,7 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/jwt"
 	"github.com/sekifuda/sekifuda/plugin/keyauth"
 	"github.com/sekifuda/sekifuda/plugin/loggly"
+	"github.com/sekifuda/sekifuda/plugin/oauth2"
 	"github.com/sekifuda/sekifuda/plugin/opentelemetry"
 	"github.com/sekifuda/sekifuda/plugin/prometheus"
 	"github.com/sekifuda/sekifuda/plugin/proxycache"
@@ -70,6 +71,7 @@ func Definitions() []*plugin.Definition {
 		jwt.Definition,
 		keyauth.Definition,
 		loggly.Definition,
+		oauth2.Definition,
 		opentelemetry.Definition,
 		prometheus.Definition,
 		proxycache.Definition,
