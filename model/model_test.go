@@ -34,6 +34,7 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/iprestriction"
 	"github.com/sekifuda/sekifuda/plugin/jwt"
 	"github.com/sekifuda/sekifuda/plugin/keyauth"
+	"github.com/sekifuda/sekifuda/plugin/ldapauth"
 	"github.com/sekifuda/sekifuda/plugin/loggly"
 	"github.com/sekifuda/sekifuda/plugin/oauth2"
 	"github.com/sekifuda/sekifuda/plugin/opentelemetry"
@@ -74,7 +75,7 @@ func mustSchema() *schema.Schema {
 		&responseratelimiting.Config{}, &responsetransformer.Config{}, &standardwebhooks.Config{},
 		&syslog.Config{}, &tcplog.Config{}, &udplog.Config{},
 		&aiproxy.Config{}, &aipromptguard.Config{}, &aipromptdecorator.Config{}, &aiprompttemplate.Config{},
-		&session.Config{}, &oauth2.Config{}, &airesponsetransformer.Config{}, &airequesttransformer.Config{},
+		&session.Config{}, &ldapauth.Config{}, &oauth2.Config{}, &airesponsetransformer.Config{}, &airequesttransformer.Config{},
 		&statsd.Config{}, &datadog.Config{}, &loggly.Config{}, &zipkin.Config{},
 	} {
 		p, err := schema.LoadPlugin(m.ProtoReflect().Descriptor())
@@ -96,7 +97,7 @@ var absentPlugins = map[string]bool{
 
 	"grpc-web":     true,
 	"grpc-gateway": true,
-	"ldap-auth":    true,
+
 	"pre-function": true, "post-function": true, "aws-lambda": true, "azure-functions": true,
 	"acme": true,
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/iprestriction"
 	"github.com/sekifuda/sekifuda/plugin/jwt"
 	"github.com/sekifuda/sekifuda/plugin/keyauth"
+	"github.com/sekifuda/sekifuda/plugin/ldapauth"
 	"github.com/sekifuda/sekifuda/plugin/loggly"
 	"github.com/sekifuda/sekifuda/plugin/oauth2"
 	"github.com/sekifuda/sekifuda/plugin/opentelemetry"
@@ -70,6 +71,7 @@ func Definitions() []*plugin.Definition {
 		iprestriction.Definition,
 		jwt.Definition,
 		keyauth.Definition,
+		ldapauth.Definition,
 		loggly.Definition,
 		oauth2.Definition,
 		opentelemetry.Definition,
