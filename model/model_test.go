@@ -23,6 +23,8 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/aiproxy"
 	"github.com/sekifuda/sekifuda/plugin/airequesttransformer"
 	"github.com/sekifuda/sekifuda/plugin/airesponsetransformer"
+	"github.com/sekifuda/sekifuda/plugin/awslambda"
+	"github.com/sekifuda/sekifuda/plugin/azurefunctions"
 	"github.com/sekifuda/sekifuda/plugin/basicauth"
 	"github.com/sekifuda/sekifuda/plugin/botdetection"
 	"github.com/sekifuda/sekifuda/plugin/correlationid"
@@ -75,7 +77,7 @@ func mustSchema() *schema.Schema {
 		&responseratelimiting.Config{}, &responsetransformer.Config{}, &standardwebhooks.Config{},
 		&syslog.Config{}, &tcplog.Config{}, &udplog.Config{},
 		&aiproxy.Config{}, &aipromptguard.Config{}, &aipromptdecorator.Config{}, &aiprompttemplate.Config{},
-		&session.Config{}, &ldapauth.Config{}, &oauth2.Config{}, &airesponsetransformer.Config{}, &airequesttransformer.Config{},
+		&session.Config{}, &azurefunctions.Config{}, &awslambda.Config{}, &ldapauth.Config{}, &oauth2.Config{}, &airesponsetransformer.Config{}, &airequesttransformer.Config{},
 		&statsd.Config{}, &datadog.Config{}, &loggly.Config{}, &zipkin.Config{},
 	} {
 		p, err := schema.LoadPlugin(m.ProtoReflect().Descriptor())
@@ -98,7 +100,7 @@ var absentPlugins = map[string]bool{
 	"grpc-web":     true,
 	"grpc-gateway": true,
 
-	"pre-function": true, "post-function": true, "aws-lambda": true, "azure-functions": true,
+	"pre-function": true, "post-function": true,
 	"acme": true,
 }
 

@@ -37,6 +37,7 @@ var builtinRecords = map[string]RecordCheck{
 	"termination":      checkTermination,
 	"model_statistics": checkModelStatistics,
 	"oauth2_flows":     checkFlows,
+	"lambda_proxy":     checkLambdaProxy,
 	"cache_store":      func(Body) string { return "" }, // Kong's store has a name; ours is always there
 }
 

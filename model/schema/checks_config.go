@@ -125,3 +125,13 @@ func checkFlows(b Body) string {
 	}
 	return "at least one of these fields must be true: " + strings.Join(flows, ", ")
 }
+
+// checkLambdaProxy refuses a forward proxy that is itself spoken to by TLS.
+func checkLambdaProxy(b Body) string {
+	config, _ := b["config"].(Body)
+	address, _ := config["proxy_url"].(string)
+	if scheme, _, ok := strings.Cut(address, "://"); ok && scheme != "http" && scheme != "" && !strings.Contains(scheme, ":") {
+		return "proxy_url scheme must be http"
+	}
+	return ""
+}

@@ -12,6 +12,8 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/airequesttransformer"
 	"github.com/sekifuda/sekifuda/plugin/airesponsetransformer"
 	"github.com/sekifuda/sekifuda/plugin/aitokenlimiting"
+	"github.com/sekifuda/sekifuda/plugin/awslambda"
+	"github.com/sekifuda/sekifuda/plugin/azurefunctions"
 	"github.com/sekifuda/sekifuda/plugin/basicauth"
 	"github.com/sekifuda/sekifuda/plugin/botdetection"
 	"github.com/sekifuda/sekifuda/plugin/concurrencylimiting"
@@ -58,6 +60,8 @@ func Definitions() []*plugin.Definition {
 		airequesttransformer.Definition,
 		airesponsetransformer.Definition,
 		aitokenlimiting.Definition,
+		awslambda.Definition,
+		azurefunctions.Definition,
 		basicauth.Definition,
 		botdetection.Definition,
 		concurrencylimiting.Definition,
