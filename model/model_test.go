@@ -40,6 +40,8 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/loggly"
 	"github.com/sekifuda/sekifuda/plugin/oauth2"
 	"github.com/sekifuda/sekifuda/plugin/opentelemetry"
+	"github.com/sekifuda/sekifuda/plugin/postfunction"
+	"github.com/sekifuda/sekifuda/plugin/prefunction"
 	"github.com/sekifuda/sekifuda/plugin/prometheus"
 	"github.com/sekifuda/sekifuda/plugin/proxycache"
 	"github.com/sekifuda/sekifuda/plugin/ratelimiting"
@@ -77,7 +79,7 @@ func mustSchema() *schema.Schema {
 		&responseratelimiting.Config{}, &responsetransformer.Config{}, &standardwebhooks.Config{},
 		&syslog.Config{}, &tcplog.Config{}, &udplog.Config{},
 		&aiproxy.Config{}, &aipromptguard.Config{}, &aipromptdecorator.Config{}, &aiprompttemplate.Config{},
-		&session.Config{}, &azurefunctions.Config{}, &awslambda.Config{}, &ldapauth.Config{}, &oauth2.Config{}, &airesponsetransformer.Config{}, &airequesttransformer.Config{},
+		&session.Config{}, &postfunction.Config{}, &prefunction.Config{}, &azurefunctions.Config{}, &awslambda.Config{}, &ldapauth.Config{}, &oauth2.Config{}, &airesponsetransformer.Config{}, &airequesttransformer.Config{},
 		&statsd.Config{}, &datadog.Config{}, &loggly.Config{}, &zipkin.Config{},
 	} {
 		p, err := schema.LoadPlugin(m.ProtoReflect().Descriptor())
@@ -100,7 +102,6 @@ var absentPlugins = map[string]bool{
 	"grpc-web":     true,
 	"grpc-gateway": true,
 
-	"pre-function": true, "post-function": true,
 	"acme": true,
 }
 

@@ -31,6 +31,8 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/loggly"
 	"github.com/sekifuda/sekifuda/plugin/oauth2"
 	"github.com/sekifuda/sekifuda/plugin/opentelemetry"
+	"github.com/sekifuda/sekifuda/plugin/postfunction"
+	"github.com/sekifuda/sekifuda/plugin/prefunction"
 	"github.com/sekifuda/sekifuda/plugin/prometheus"
 	"github.com/sekifuda/sekifuda/plugin/proxycache"
 	"github.com/sekifuda/sekifuda/plugin/ratelimiting"
@@ -79,6 +81,8 @@ func Definitions() []*plugin.Definition {
 		loggly.Definition,
 		oauth2.Definition,
 		opentelemetry.Definition,
+		postfunction.Definition,
+		prefunction.Definition,
 		prometheus.Definition,
 		proxycache.Definition,
 		ratelimiting.Definition,

@@ -153,6 +153,7 @@ var sharedByPlugins = map[string]bool{
 	"plugin/llm":        true,
 	"plugin/rpc":        true,
 	"plugin/provider":   true,
+	"plugin/lua":        true,
 	"plugin/function":   true,
 	"plugin/stats":      true,
 	"plugin/tracing":    true,
