@@ -89,6 +89,25 @@ func compile(name, source string) (*lua.FunctionProto, error) {
 	return proto, nil
 }
 
+// CompileValue reads one function whose result counts, which runs in the log phase.
+func CompileValue(name, source string, h plugin.Host) (*Program, error) {
+	proto, err := compile(name, source)
+	if err != nil {
+		return nil, err
+	}
+	return &Program{name: name, host: h, log: h.Logger(), chunks: map[Phase][]*lua.FunctionProto{Log: {proto}}}, nil
+}
+
+// Value runs the function and returns what it results in, as JSON; nil: in nothing.
+func (p *Program) Value(x *plugin.Exchange) ([]byte, error) {
+	s := p.take()
+	defer p.give(s)
+	if _, err := s.run(x, Log); err != nil || s.result == nil {
+		return nil, err
+	}
+	return encode(s.result)
+}
+
 // parseSource reads a source; its error is in the words of LuaJIT, as far as they are known.
 func parseSource(source string) (tree []ast.Stmt, err error) {
 	tree, err = parse.Parse(strings.NewReader(source), label(source))
@@ -175,6 +194,7 @@ type state struct {
 	status  int  // ngx.status; 0: not set
 	piece   []byte
 	last    bool
+	result  any  // of the function that ran last
 	broken  bool // it was stopped in the middle
 }
 
@@ -185,7 +205,7 @@ type function struct {
 }
 
 func (s *state) forget() {
-	s.x, s.cancel, s.verdict, s.said, s.status, s.piece, s.last = nil, nil, plugin.Next, false, 0, nil, false
+	s.x, s.cancel, s.verdict, s.said, s.status, s.piece, s.last, s.result = nil, nil, plugin.Next, false, 0, nil, false, nil
 	s.output.Reset()
 }
 
@@ -230,6 +250,7 @@ func (s *state) call(f *function) error {
 		return err
 	}
 	next, ok := s.l.Get(-1).(*lua.LFunction)
+	s.result = pull(s.l.Get(-1), 0)
 	s.l.SetTop(0)
 	if !ok || !first {
 		return nil

@@ -40,6 +40,7 @@ func (s *state) request() *lua.LTable {
 	return s.table(map[string]lua.LGFunction{
 		"get_scheme":           texts(func(x *plugin.Exchange) string { return x.Request.Scheme }),
 		"get_host":             texts(func(x *plugin.Exchange) string { return hostOf(x.Request.Host) }),
+		"get_id":               texts(func(x *plugin.Exchange) string { return x.ID }),
 		"get_method":           texts(func(x *plugin.Exchange) string { return x.Request.Method }),
 		"get_path":             texts(func(x *plugin.Exchange) string { return x.Request.Path }),
 		"get_raw_path":         texts(func(x *plugin.Exchange) string { return x.Request.Path }),
