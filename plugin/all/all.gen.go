@@ -21,6 +21,7 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/cors"
 	"github.com/sekifuda/sekifuda/plugin/datadog"
 	"github.com/sekifuda/sekifuda/plugin/filelog"
+	"github.com/sekifuda/sekifuda/plugin/grpcgateway"
 	"github.com/sekifuda/sekifuda/plugin/grpcweb"
 	"github.com/sekifuda/sekifuda/plugin/hmacauth"
 	"github.com/sekifuda/sekifuda/plugin/httplog"
@@ -71,6 +72,7 @@ func Definitions() []*plugin.Definition {
 		cors.Definition,
 		datadog.Definition,
 		filelog.Definition,
+		grpcgateway.Definition,
 		grpcweb.Definition,
 		hmacauth.Definition,
 		httplog.Definition,

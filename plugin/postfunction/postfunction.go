@@ -12,4 +12,6 @@ import (
 var Definition = plugin.Define(New)
 
 // New compiles the functions. One that uses what is not there cannot run.
-func New(c *Config, h plugin.Host) (plugin.Filter, error) { return lua.NewFilter("post-function", c, h) }
+func New(c *Config, h plugin.Host) (plugin.Filter, error) {
+	return lua.NewFilter("post-function", c, h)
+}
