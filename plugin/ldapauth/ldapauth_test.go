@@ -334,6 +334,7 @@ func TestTLS(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add("ldap ZWluc3RlaW46cGFzc3dvcmQ=")
 	f.Add("LDAP")
+	f.Add("ldap ZWluc3RlaW46")
 	f.Fuzz(func(t *testing.T, value string) {
 		fl := &filter{kind: "ldap"}
 		if _, password, ok := fl.parse(value); ok && password == "" {

@@ -1,12 +1,15 @@
 package oauth2
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -557,4 +560,53 @@ func FuzzParameters(f *testing.F) {
 			}
 		}
 	})
+}
+
+// meeting is records of which all who read one of a kind wait for each other.
+type meeting struct {
+	plugin.Records
+	kind string
+	all  sync.WaitGroup
+}
+
+func (m *meeting) Get(ctx context.Context, kind, key string) ([]byte, error) {
+	raw, err := m.Records.Get(ctx, kind, key)
+	if kind == m.kind {
+		m.all.Done()
+		m.all.Wait()
+	}
+	return raw, err
+}
+
+// TestCodeIsSpentOnce has many exchange one code, and renew one token, at once: all have read it
+// before the first takes it.
+func TestCodeIsSpentOnce(t *testing.T) {
+	t.Parallel()
+	const me = "client_id=app&client_secret=secret&"
+	for _, kind := range []string{codeRecords, refreshRecords} {
+		g := newGate(t, "{"+all+"}")
+		form := "grant_type=authorization_code&code="
+		if kind == codeRecords {
+			form += g.authorized("")
+		} else {
+			_, first := g.token(me + "grant_type=password&provision_key=provision&authenticated_userid=u1")
+			form = "grant_type=refresh_token&refresh_token=" + first["refresh_token"].(string)
+		}
+		m := &meeting{Records: g.f.records, kind: kind}
+		m.all.Add(8)
+		g.f.records = m
+		var won atomic.Int64
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				if status, _ := g.token(me + form); status == 200 {
+					won.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if won.Load() != 1 {
+			t.Errorf("%s: %d got a token, want 1", kind, won.Load())
+		}
+	}
 }
