@@ -27,6 +27,7 @@ import (
 	"github.com/sekifuda/sekifuda/dataplane/feed"
 	"github.com/sekifuda/sekifuda/dataplane/graph"
 	"github.com/sekifuda/sekifuda/dataplane/limits"
+	"github.com/sekifuda/sekifuda/dataplane/records"
 	"github.com/sekifuda/sekifuda/dataplane/telemetry"
 	"github.com/sekifuda/sekifuda/dataplane/upstream"
 	"github.com/sekifuda/sekifuda/plugin"
@@ -105,6 +106,7 @@ type DataPlane struct {
 	compiler  *graph.Compiler
 	crew      *crew
 	network   *upstream.Network
+	records   records.Records
 
 	graph   *graph.Graph // owned by the feed's loop
 	served  atomic.Pointer[graph.Graph]
@@ -142,6 +144,9 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 	if d.limits, err = limits.New(limits.Options{RedisURL: o.RedisURL, Logger: o.Log, Clock: o.Now}); err != nil {
 		return nil, fmt.Errorf("--redis-url: %w", err)
 	}
+	if d.records, err = newRecords(o); err != nil {
+		return nil, err
+	}
 	if d.engine, err = engine.New(engine.Options{
 		HeaderTimeout: o.HeaderTimeout, BodyTimeout: o.BodyTimeout, IdleTimeout: o.IdleTimeout,
 		MaxHeaderBytes: o.MaxHeaderBytes, MaxBodyBytes: o.MaxBodyBytes, TrustedIPs: o.TrustedIPs,
@@ -169,6 +174,23 @@ func New(_ context.Context, o Options) (*DataPlane, error) {
 		Dir: filepath.Join(o.DataDir, "snapshots"), Applier: d, Answer: d.answer, Block: d.block, Log: o.Log,
 		Stats: func() []*feedv1.RevisionStats { return d.tally.since(d.engine.Served()) },
 	})
+}
+
+// newRecords keeps the records of filters in the Redis that gates share, else in the node's
+// data folder.
+func newRecords(o Options) (records.Records, error) {
+	r := records.Options{Now: o.Now}
+	if o.DataDir != "" {
+		r.Path = filepath.Join(o.DataDir, "records.db")
+	}
+	if o.RedisURL != "" {
+		client, err := limits.Dial(o.RedisURL)
+		if err != nil {
+			return nil, fmt.Errorf("--redis-url: %w", err)
+		}
+		r.Redis = client
+	}
+	return records.New(r)
 }
 
 // NodeID is the node's name.
@@ -286,6 +308,7 @@ func (d *DataPlane) Run(ctx context.Context) error {
 	d.following.start(stop)
 	watch(func() error { return d.engine.Run(work) })
 	watch(func() error { return d.limits.Run(work) })
+	watch(func() error { return d.records.Run(work) })
 	watch(func() error { return d.expire(work) })
 	if d.Patient {
 		select {

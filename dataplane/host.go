@@ -42,6 +42,9 @@ func (h host) Metrics() plugin.Metrics { return h.metrics }
 // Scope implements plugin.Host.
 func (h host) Scope() plugin.Scope { return h.scope }
 
+// Records implements plugin.Host.
+func (h host) Records() plugin.Records { return h.records }
+
 // traffic introduces the engine's counts to the metrics.
 func (d *DataPlane) traffic() telemetry.Traffic {
 	c := d.engine.Counts()

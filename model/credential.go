@@ -33,6 +33,29 @@ func hashPassword(c schema.Change) error {
 	return nil
 }
 
+func oauth2Meaning() schema.Meaning {
+	return schema.Meaning{Finish: hashSecret}
+}
+
+// hashSecret brings the secret of an application to the form in which it is kept. One that is
+// brought along in that form stays. Both fields change together: whether a secret is a hash
+// cannot be said later.
+func hashSecret(c schema.Change) error {
+	_, secret := c.Given["client_secret"]
+	_, hash := c.Given["hash_secret"]
+	if c.Old != nil && secret != hash {
+		return schema.Violation(fault.Tree{"@entity": []any{
+			"all or none of these fields must be set: 'hash_secret', 'client_secret'",
+		}})
+	}
+	said, ok := c.Next["client_secret"].(string)
+	if !ok || c.Next["hash_secret"] != true || c.Stored || c.Old != nil && !secret || password.IsPBKDF2(said) {
+		return nil
+	}
+	c.Next["client_secret"] = password.NewPBKDF2(said)
+	return nil
+}
+
 func ownerID(b schema.Body) string {
 	m, _ := b["consumer"].(schema.Body)
 	id, _ := m["id"].(string)

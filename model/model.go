@@ -60,7 +60,8 @@ func entities(flavor string) []Entity {
 		{&entityv1.HmacauthCredential{}, schema.Meaning{}},
 		{&entityv1.JwtSecret{}, jwtMeaning()},
 		{&entityv1.Acl{}, schema.Meaning{}},
-		{&entityv1.Oauth2Credential{}, schema.Meaning{}},
+		{&entityv1.Oauth2Credential{}, oauth2Meaning()},
+		{&entityv1.Oauth2Token{}, schema.Meaning{}},
 		{&entityv1.Plugin{}, pluginMeaning()},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/url"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -33,15 +34,21 @@ func TestSchemasVectors(t *testing.T) {
 			} else {
 				got = all.Table(name).JSON()
 			}
-			if got := asJSON(t, got); !reflect.DeepEqual(got, decode(t, want)) {
-				t.Errorf("got  %s\nwant %s", jsonText(got), jsonText(decode(t, want)))
+			if got := recordedSecret(jsonText(asJSON(t, got))); got != jsonText(decode(t, want)) {
+				t.Errorf("got  %s\nwant %s", got, jsonText(decode(t, want)))
 			}
 		})
 	}
-	if notExpected != 12 || judged != 50 {
-		t.Errorf("%d schemas of plugins that are not here and %d judged, want 12 and 50", notExpected, judged)
+	if notExpected != 1 || judged != 61 {
+		t.Errorf("%d schemas of plugins that are not here and %d judged, want 1 and 61", notExpected, judged)
 	}
 }
+
+// secret finds the one that this process made for sessions.
+var secret = regexp.MustCompile(`"(secret":(?:\{"default":)?)"[A-Za-z0-9]{44}"`)
+
+// recordedSecret gives a text the secret that was recorded of another process.
+func recordedSecret(text string) string { return secret.ReplaceAllString(text, `"$1"b64"`) }
 
 func TestFormVectors(t *testing.T) {
 	t.Parallel()

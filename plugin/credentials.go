@@ -22,6 +22,7 @@ const (
 	BasicCredentials = "basicauth_credentials"
 	HMACCredentials  = "hmacauth_credentials"
 	JWTCredentials   = "jwt_secrets"
+	OAuth2Clients    = "oauth2_credentials"
 )
 
 // BasicSecret is the Secret of a "basicauth_credentials" credential. Immutable.
@@ -66,6 +67,24 @@ type JWTSecret struct {
 	Public    crypto.PublicKey // of all others
 }
 
+// OAuth2Client is the Secret of an "oauth2_credentials" credential. Immutable.
+type OAuth2Client struct {
+	Name         string
+	RedirectURIs []string
+	Public       bool // it cannot keep a secret
+
+	secret string
+	hashed bool
+}
+
+// Matches holds a secret against that of the application. It may take some milliseconds.
+func (c *OAuth2Client) Matches(given string) bool {
+	if c.hashed {
+		return password.MatchesPBKDF2(c.secret, given)
+	}
+	return subtle.ConstantTimeCompare([]byte(c.secret), []byte(given)) == 1
+}
+
 // CredentialOf reads a credential entity of a kind: the key that finds it, and what its
 // plugin needs to verify a request with (nil for keyauth_credentials, where the key says
 // all). It is pure; the error names the field.
@@ -78,6 +97,11 @@ func CredentialOf(kind string, m proto.Message) (key string, secret any, err err
 		return m.GetUsername(), secret, err
 	case *entityv1.HmacauthCredential:
 		return m.GetUsername(), &HMACSecret{Secret: m.GetSecret()}, nil
+	case *entityv1.Oauth2Credential:
+		return m.GetClientId(), &OAuth2Client{
+			Name: m.GetName(), RedirectURIs: m.GetRedirectUris(), Public: m.GetClientType() == "public",
+			secret: m.GetClientSecret(), hashed: m.GetHashSecret(),
+		}, nil
 	case *entityv1.JwtSecret:
 		secret, err = jwtSecret(m)
 		return m.GetKey(), secret, err

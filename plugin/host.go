@@ -68,8 +68,27 @@ type Directory interface {
 	// Credential returns the credential of a kind ("keyauth_credentials") that key finds, or nil if
 	// there is none or it has expired.
 	Credential(kind, key string) *Credential
+	// CredentialByID is Credential by the entity's id.
+	CredentialByID(kind, id string) *Credential
 	// Consumer returns the consumer of that id or username, or nil.
 	Consumer(idOrName string) *Consumer
+	// Token returns the token of OAuth 2.0 of an operator (gates keep their own as records)
+	// that is the access or the refresh token given, or nil. It may allocate.
+	Token(accessOrRefresh string) *Token
+}
+
+// Token is a token of OAuth 2.0. Immutable.
+type Token struct {
+	ID         string
+	Credential string // id of the application's
+	Service    string // id; "": it is good at all
+	Access     string
+	Refresh    string // "": it cannot be renewed
+	User       string
+	Scope      string
+	Issued     time.Time
+	ExpiresIn  time.Duration // 0: never
+	Ends       time.Time     // when also the refresh token is over; zero: never
 }
 
 // Host is what a gate lends to the filters it compiles. The control plane lends one that
@@ -87,6 +106,20 @@ type Host interface {
 	Metrics() Metrics
 	// Scope says for what this filter is configured.
 	Scope() Scope
+	// Records is what filters of all gates keep together.
+	Records() Records
+}
+
+// Records keeps what filters make while they serve and other gates must know too: sessions,
+// tokens. A gate without a shared store keeps them for itself, across restarts. It is safe for
+// concurrent use, and waits a few seconds at most.
+type Records interface {
+	// Get returns the record of a kind that key finds; nil when there is none, or it expired.
+	Get(ctx context.Context, kind, key string) ([]byte, error)
+	// Put keeps a record for ttl, instead of one that was there; a ttl of 0 is for ever.
+	Put(ctx context.Context, kind, key string, value []byte, ttl time.Duration) error
+	// Take is Get that also forgets the record: of many who take, one gets it.
+	Take(ctx context.Context, kind, key string) ([]byte, error)
 }
 
 // Scope is the plugin entity's own: what one configuration applies to.

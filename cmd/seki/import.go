@@ -224,7 +224,7 @@ func (m *move) ops(changes []document.Change) ([]*controlv1.Op, error) {
 }
 
 // elsewhere are lists of Kong's that have no place here, for a source that may hold some.
-var elsewhere = []string{"oauth2_tokens", "consumer_groups", "filter-chains", "sessions"}
+var elsewhere = []string{"consumer_groups", "filter-chains", "sessions"}
 
 // readKongAPI reads all entities from an Admin API.
 func readKongAPI(ctx context.Context, s *schema.Schema, url string) (*move, error) {

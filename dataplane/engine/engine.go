@@ -153,5 +153,9 @@ func (nothing) Certificate(string) *tls.Certificate                        { ret
 
 type nobody struct{}
 
+func (nobody) CredentialByID(string, string) *plugin.Credential { return nil }
+
+func (nobody) Token(string) *plugin.Token { return nil }
+
 func (nobody) Credential(string, string) *plugin.Credential { return nil }
 func (nobody) Consumer(string) *plugin.Consumer             { return nil }

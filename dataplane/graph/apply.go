@@ -113,6 +113,8 @@ var kinds = map[string]kind{
 	"basicauth_credentials": {takeCredential, putCredential},
 	"jwt_secrets":           {takeCredential, putCredential},
 	"hmacauth_credentials":  {takeCredential, putCredential},
+	"oauth2_credentials":    {takeCredential, putCredential},
+	"oauth2_tokens":         {takeToken, putToken},
 	feedv1.KeyHashKind:      {takeKeyHash, putKeyHash},
 	feedv1.SettingsKind:     {ignore, putSettings},
 
@@ -120,8 +122,6 @@ var kinds = map[string]kind{
 	"keys":     {ignore, ignore},
 	"key_sets": {ignore, ignore},
 	"vaults":   {ignore, ignore},
-
-	"oauth2_credentials": {ignore, ignore},
 }
 
 func ignore(*edit, *Change) {}

@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/sekifuda/sekifuda/plugin"
 )
@@ -28,6 +29,7 @@ func (h inert) Limiter(plugin.Rule) (plugin.Limiter, error) { return idle{}, nil
 func (h inert) Slots(plugin.SlotRule) (plugin.Slots, error) { return idle{}, nil }
 func (h inert) Metrics() plugin.Metrics                     { return idle{} }
 func (h inert) Scope() plugin.Scope                         { return h.scope }
+func (h inert) Records() plugin.Records                     { return forgetful{} }
 
 // idle counts nothing and admits everything.
 type idle struct{}
@@ -50,3 +52,10 @@ func (idle) Release() {}
 
 func (idle) Observe(*plugin.Exchange, plugin.MetricSet) {}
 func (idle) Enable(plugin.MetricSet)                    {}
+
+// forgetful keeps nothing.
+type forgetful struct{}
+
+func (forgetful) Get(context.Context, string, string) ([]byte, error)              { return nil, nil }
+func (forgetful) Put(context.Context, string, string, []byte, time.Duration) error { return nil }
+func (forgetful) Take(context.Context, string, string) ([]byte, error)             { return nil, nil }

@@ -21,7 +21,7 @@ type aclNode struct {
 }
 
 // credentialKinds gives each kind its bit in a kindSet.
-var credentialKinds = []string{"keyauth_credentials", "basicauth_credentials", "jwt_secrets", "hmacauth_credentials"}
+var credentialKinds = []string{"keyauth_credentials", "basicauth_credentials", "jwt_secrets", "hmacauth_credentials", "oauth2_credentials"}
 
 // kindSet is a set of credentialKinds.
 type kindSet uint8

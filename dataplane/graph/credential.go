@@ -62,6 +62,7 @@ var readers = map[string]credentialReader{
 	plugin.BasicCredentials: {func() owned { return &entityv1.BasicauthCredential{} }, "username"},
 	plugin.JWTCredentials:   {func() owned { return &entityv1.JwtSecret{} }, "key"},
 	plugin.HMACCredentials:  {func() owned { return &entityv1.HmacauthCredential{} }, "username"},
+	plugin.OAuth2Clients:    {func() owned { return &entityv1.Oauth2Credential{} }, "client_id"},
 }
 
 func (e *edit) credentialEditor(kind string) *credentialEditor {
@@ -190,7 +191,19 @@ func (d *directory) Credential(kind, key string) *plugin.Credential {
 		defer d.keyHash.release(state)
 		key = hashed
 	}
-	c := t.byKey.Find(key, sameSecret)
+	return d.current(t.byKey.Find(key, sameSecret))
+}
+
+// CredentialByID implements plugin.Directory.
+func (d *directory) CredentialByID(kind, id string) *plugin.Credential {
+	t := d.credentials[kind]
+	if t == nil {
+		return nil
+	}
+	return d.current(t.byID.Get(id))
+}
+
+func (d *directory) current(c *credential) *plugin.Credential {
 	if c == nil || c.Consumer == nil {
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sekifuda/sekifuda/dataplane/router"
 	"github.com/sekifuda/sekifuda/dataplane/router/hamt"
+	"github.com/sekifuda/sekifuda/plugin"
 )
 
 // edit is a graph in the making: first the entities are put into its tables, and what
@@ -32,6 +33,8 @@ type edit struct {
 	usernames    *hamt.Editor[string]
 	acls         *hamt.Editor[*aclNode]
 	credentials  map[string]*credentialEditor
+	tokens       *hamt.Editor[*plugin.Token]
+	tokenIDs     *hamt.Editor[string]
 	keyHash      *keyHash
 
 	scopes *hamt.Editor[[]*pluginNode]
@@ -66,6 +69,8 @@ func begin(c *Compiler, prev *Graph) *edit {
 		usernames:    prev.usernames.Edit(),
 		acls:         prev.acls.Edit(),
 		credentials:  map[string]*credentialEditor{},
+		tokens:       prev.tokens.Edit(),
+		tokenIDs:     prev.tokenIDs.Edit(),
 		keyHash:      prev.keyHash,
 		scopes:       prev.scopes.Edit(),
 		unique:       prev.unique.Edit(),
@@ -133,6 +138,8 @@ func (e *edit) graph(rev uint64) (*Graph, error) {
 		consumers:    e.consumers.Map(),
 		usernames:    e.usernames.Map(),
 		acls:         e.acls.Map(),
+		tokens:       e.tokens.Map(),
+		tokenIDs:     e.tokenIDs.Map(),
 		credentials:  e.closeCredentials(),
 		keyHash:      e.keyHash,
 		scopes:       e.scopes.Map(),

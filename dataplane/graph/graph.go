@@ -37,7 +37,9 @@ type Graph struct {
 	usernames    hamt.Map[string] // id by username
 	acls         hamt.Map[*aclNode]
 	credentials  map[string]*credentialTable // by kind; never changed in place
-	keyHash      *keyHash                    // nil: API keys are held as they are
+	tokens       hamt.Map[*plugin.Token]
+	tokenIDs     hamt.Map[string] // by tokenKey of both tokens
+	keyHash      *keyHash         // nil: API keys are held as they are
 
 	scopes hamt.Map[[]*pluginNode]      // plugins by route and service (scopeKey)
 	unique hamt.Map[string]             // id of who holds a unique value (uniqueKey)

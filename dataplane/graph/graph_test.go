@@ -381,3 +381,49 @@ func TestEveryKindOfTheModelIsKnown(t *testing.T) {
 		}
 	}
 }
+
+// TestTokensAndTheirApplications: an operator's token is found by both its texts until it ends,
+// and its application by id; a token that changes is no longer found by its older texts.
+func TestTokensAndTheirApplications(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_700_000_000, 0)
+	c := compiler(t)
+	c.Now = func() time.Time { return now }
+	token := func(access string) Change {
+		return put("oauth2_tokens", id(3), &entityv1.Oauth2Token{
+			AccessToken: proto.String(access), RefreshToken: proto.String("renew"), Credential: proto.String(id(2)),
+			ExpiresIn: proto.Int64(60), CreatedAt: proto.Int64(now.Unix()), ExpiresAt: proto.Int64(now.Unix() + 600),
+		})
+	}
+	g := mustApply(t, c, nil,
+		put("consumers", id(1), &entityv1.Consumer{Username: proto.String("bob")}),
+		put("oauth2_credentials", id(2), &entityv1.Oauth2Credential{
+			Consumer: proto.String(id(1)), ClientId: proto.String("app"), ClientSecret: proto.String("s"), RedirectUris: []string{"https://a.test"},
+		}), token("first"))
+	client := g.Directory().CredentialByID("oauth2_credentials", id(2))
+	if client == nil || client.Consumer.Username != "bob" || client.Key != "app" || !client.Secret.(*plugin.OAuth2Client).Matches("s") {
+		t.Fatalf("application = %+v", client)
+	}
+	for _, text := range []string{"first", "renew"} {
+		if got := g.Directory().Token(text); got == nil || got.Credential != id(2) || got.ExpiresIn != time.Minute {
+			t.Errorf("Token(%q) = %+v", text, got)
+		}
+	}
+	g = mustApply(t, c, g, token("second"))
+	if d := g.Directory(); d.Token("first") != nil || d.Token("second") == nil || d.Token("renew") == nil {
+		t.Error("a token that changed is found by what it was")
+	}
+	_, err := c.Apply(g, []Change{put("oauth2_tokens", id(4), &entityv1.Oauth2Token{AccessToken: proto.String("renew"), Credential: proto.String(id(2))})}, 3)
+	if err == nil || !strings.Contains(err.Error(), "is already taken by oauth2_tokens/"+id(3)) {
+		t.Errorf("the same text twice: %v", err)
+	}
+	now = now.Add(10 * time.Minute)
+	if g.Directory().Token("second") != nil {
+		t.Error("a token that has ended is found")
+	}
+	now = now.Add(-10 * time.Minute)
+	g = mustApply(t, c, g, gone("oauth2_tokens", id(3)))
+	if g.Directory().Token("second") != nil || g.Directory().Token("renew") != nil {
+		t.Error("a token that was deleted is found")
+	}
+}

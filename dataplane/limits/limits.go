@@ -83,7 +83,7 @@ func New(o Options) (*Limits, error) {
 	}
 	redis.SetLogger(library{l.log})
 	if o.RedisURL != "" {
-		client, err := dialURL(o.RedisURL)
+		client, err := Dial(o.RedisURL)
 		if err != nil {
 			return nil, fmt.Errorf("read the address of the shared store: %w", err)
 		}

@@ -68,8 +68,9 @@ func quiet() *maintnotifications.Config {
 	return &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 }
 
-// dialURL makes the client of the gate's own store.
-func dialURL(address string) (redis.UniversalClient, error) {
+// Dial makes the client of the gate's own store: of one server, a Sentinel or a Cluster. It
+// connects when it is first asked; an error does not repeat the password of the address.
+func Dial(address string) (redis.UniversalClient, error) {
 	u, err := url.Parse(address)
 	var wrong *url.Error
 	if errors.As(err, &wrong) {

@@ -36,7 +36,20 @@ var builtinRecords = map[string]RecordCheck{
 	"response_limits":  checkResponseLimits,
 	"termination":      checkTermination,
 	"model_statistics": checkModelStatistics,
+	"oauth2_flows":     checkFlows,
+	"lambda_proxy":     checkLambdaProxy,
 	"cache_store":      func(Body) string { return "" }, // Kong's store has a name; ours is always there
+}
+
+// builtinExpansions are the shorthands of configs that are no plain renames.
+var builtinExpansions = map[string]Expansion{
+	"cookie_lifetime":   to("rolling_timeout"),
+	"cookie_idletime":   idleTime,
+	"cookie_renew":      func(any, Body) Body { return nil }, // Kong 3.9.1 takes it and does nothing
+	"cookie_discard":    to("stale_ttl"),
+	"cookie_samesite":   sameSite,
+	"cookie_httponly":   to("cookie_http_only"),
+	"cookie_persistent": to("remember"),
 }
 
 func (l *loader) valueCheck(name string) ValueCheck {
@@ -44,6 +57,13 @@ func (l *loader) valueCheck(name string) ValueCheck {
 		return c
 	}
 	return builtinValues[name]
+}
+
+func (l *loader) expansion(name string) Expansion {
+	if e := l.meaning.Expand[name]; e != nil {
+		return e
+	}
+	return builtinExpansions[name]
 }
 
 func (l *loader) recordCheck(name string) RecordCheck {

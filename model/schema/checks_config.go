@@ -88,3 +88,50 @@ func checkModelStatistics(b Body) string {
 	}
 	return ""
 }
+
+// to makes a shorthand that overrules the field that it stands for. A null says nothing.
+func to(field string) Expansion {
+	return func(v any, _ Body) Body {
+		if v == nil {
+			return nil
+		}
+		return Body{field: v}
+	}
+}
+
+// idleTime reads the older idle time of a session, of which none meant that it is not bounded.
+func idleTime(v any, _ Body) Body {
+	if v == nil {
+		v = 0.0
+	}
+	return Body{"idling_timeout": v}
+}
+
+// sameSite reads the older word for a session's cookie that other sites may send.
+func sameSite(v any, _ Body) Body {
+	if v == "off" {
+		v = "Lax"
+	}
+	return to("cookie_same_site")(v, nil)
+}
+
+// checkFlows refuses an oauth2 config by which nobody gets a token.
+func checkFlows(b Body) string {
+	flows := []string{"enable_authorization_code", "enable_implicit_grant", "enable_client_credentials", "enable_password_grant"}
+	for _, flow := range flows {
+		if b[flow] == true {
+			return ""
+		}
+	}
+	return "at least one of these fields must be true: " + strings.Join(flows, ", ")
+}
+
+// checkLambdaProxy refuses a forward proxy that is itself spoken to by TLS.
+func checkLambdaProxy(b Body) string {
+	config, _ := b["config"].(Body)
+	address, _ := config["proxy_url"].(string)
+	if scheme, _, ok := strings.Cut(address, "://"); ok && scheme != "http" && scheme != "" && !strings.Contains(scheme, ":") {
+		return "proxy_url scheme must be http"
+	}
+	return ""
+}

@@ -14,7 +14,16 @@ func (t *Table) JSON() Body {
 
 // JSON returns the body of GET /schemas/plugins/{name}.
 func (p *Plugin) JSON() Body {
-	var fields []any
+	scopes, protocols := p.refusedScopes(), p.describeProtocols()
+	fields := append(scopes, protocols...)
+	if p.ProtocolsFirst {
+		fields = append(protocols, scopes...)
+	}
+	fields = append(fields, Body{"config": p.ConfigJSON()})
+	return Body{"fields": fields, "entity_checks": describeChecks(p.checks)}
+}
+
+func (p *Plugin) refusedScopes() (fields []any) {
 	for _, s := range []struct {
 		name   string
 		kind   string
@@ -24,14 +33,17 @@ func (p *Plugin) JSON() Body {
 			fields = append(fields, Body{s.name: Body{"type": string(Foreign), "reference": s.kind, "eq": nil}})
 		}
 	}
-	if len(p.Protocols) > 0 {
-		fields = append(fields, Body{"protocols": Body{
-			"type": string(Set), "required": true, "default": anyList(p.DefaultProtocols),
-			"elements": Body{"type": string(String), "one_of": anyList(p.Protocols)},
-		}})
+	return fields
+}
+
+func (p *Plugin) describeProtocols() []any {
+	if len(p.Protocols) == 0 {
+		return nil
 	}
-	fields = append(fields, Body{"config": p.ConfigJSON()})
-	return Body{"fields": fields, "entity_checks": describeChecks(p.checks)}
+	return []any{Body{"protocols": Body{
+		"type": string(Set), "required": true, "default": anyList(p.DefaultProtocols),
+		"elements": Body{"type": string(String), "one_of": anyList(p.Protocols)},
+	}}}
 }
 
 // ConfigJSON returns the body of GET /plugins/schema/{name}: the config alone.

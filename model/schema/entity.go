@@ -42,6 +42,7 @@ func (t *Table) insert(body Body, now time.Time, why purpose) (proto.Message, er
 	if err := t.automatic(b, now); err != nil {
 		return nil, err
 	}
+	v.automaticConfig(b)
 	v.fill(b)
 	c := Change{Next: b, Given: body, Stored: why == restored}
 	m, err := t.settle(v, c, why != judged)
@@ -189,6 +190,21 @@ func (t *Table) automatic(b Body, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// automaticConfig makes the keys of a config that nobody said.
+func (v *variant) automaticConfig(b Body) {
+	for _, f := range v.fields {
+		config, ok := b[f.Name].(Body)
+		if f.record == nil || !ok {
+			continue
+		}
+		for _, f := range f.record.fields {
+			if _, present := config[f.Name]; f.Auto && f.Type == String && !present {
+				config[f.Name] = randomKey()
+			}
+		}
+	}
 }
 
 // clock is now in whole seconds, or with milliseconds where Kong keeps a number.

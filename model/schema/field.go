@@ -2,6 +2,7 @@ package schema
 
 import (
 	"fmt"
+	"sync"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -48,8 +49,14 @@ func (l *loader) field(fd protoreflect.FieldDescriptor) (*Field, error) {
 		}
 		f.HasDefault = true
 	}
+	if o.RandomDefault {
+		f.Default, f.HasDefault = randomDefault(), true
+	}
 	return f, nil
 }
+
+// randomDefault is one text for the whole process, as long as Kong's: 190 bits and more.
+var randomDefault = sync.OnceValue(func() string { return randomKey() + randomKey()[:12] })
 
 func onDelete(o optionsv1.OnDelete) string {
 	switch o {

@@ -144,7 +144,7 @@ func LoadPlugin(d protoreflect.MessageDescriptor) (*Plugin, error) {
 	p := &Plugin{
 		Name: o.Name, Priority: int(o.Priority), Version: o.Version,
 		Protocols: o.Protocols, DefaultProtocols: o.DefaultProtocols,
-		NoConsumer: o.NoConsumer, NoService: o.NoService, NoRoute: o.NoRoute,
+		NoConsumer: o.NoConsumer, NoService: o.NoService, NoRoute: o.NoRoute, ProtocolsFirst: o.ProtocolsFirst,
 		Config:  &Field{Name: "config", Type: Record, Required: true, Fields: rec.fields, record: rec},
 		message: messageType(d),
 	}
@@ -294,7 +294,7 @@ func (l *loader) shorthands(r *record, list []*optionsv1.Shorthand) error {
 		f.said.encrypted, f.said.refable = o.Rule.GetEncrypted(), o.Rule.GetReferenceable()
 		s := &shorthand{field: f, path: o.Path, dep: loadDeprecation(o.Deprecation)}
 		if len(o.Path) == 0 {
-			if s.expand = l.meaning.Expand[o.Name]; s.expand == nil {
+			if s.expand = l.expansion(o.Name); s.expand == nil {
 				return fmt.Errorf("shorthand %s: neither a path nor an expansion", o.Name)
 			}
 		}

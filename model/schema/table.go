@@ -130,6 +130,7 @@ type Plugin struct {
 	NoConsumer       bool
 	NoService        bool
 	NoRoute          bool
+	ProtocolsFirst   bool   // in /schemas
 	Config           *Field // a Record
 
 	message protoreflect.MessageType

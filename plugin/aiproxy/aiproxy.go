@@ -1,61 +1,45 @@
 // Package aiproxy lets clients speak to models of many providers in one format, OpenAI's: it
 // translates requests and answers, streamed ones too, and tells what they cost.
 //
-// It knows formats, addresses and keys of providers; the gate makes the connection, and
-// package llm reads bodies. Enter at Definition.
+// It knows what a client may ask; package provider knows the providers, the gate makes the
+// connection, and package llm reads bodies. Enter at Definition.
 package aiproxy
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 
 	"github.com/sekifuda/sekifuda/plugin"
 	"github.com/sekifuda/sekifuda/plugin/llm"
+	"github.com/sekifuda/sekifuda/plugin/provider"
 )
 
 // Definition is inert; plugin.Load reads its options at start.
 var Definition = plugin.Define(New)
 
-// The operations of a model.
-const (
-	chat        = "llm/v1/chat"
-	completions = "llm/v1/completions"
-	preserve    = "preserve"
-)
-
 // New compiles the way to the model. A provider whose format is not known yet is an error.
 func New(c *Config, h plugin.Host) (plugin.Filter, error) {
-	f := &filter{
-		log: h.Logger(), pluginID: h.Scope().PluginID, route: c.GetRouteType(), auth: c.GetAuth(),
-		model: newTemplate(c.GetModel()), limit: c.GetMaxRequestBodySize(), streaming: c.GetResponseStreaming(),
-		nameHeader: c.ModelNameHeader == nil || c.GetModelNameHeader(),
-		statistics: c.GetLogging().GetLogStatistics(), payloads: c.GetLogging().GetLogPayloads(),
-	}
 	if format := c.GetLlmFormat(); format != "" && format != "openai" {
 		return nil, fmt.Errorf("config.llm_format: %s is not supported yet", format)
 	}
-	var err error
-	if f.format, err = formatOf(c.GetModel()); err != nil {
+	p, err := provider.New("config", c.GetRouteType(), c.GetAuth(), c.GetModel())
+	if err != nil {
 		return nil, err
 	}
-	if f.auth.GetGcpUseServiceAccount() {
-		return nil, errors.New("config.auth.gcp_use_service_account: service accounts are not supported yet")
-	}
-	if f.route != preserve && !f.format.offers(f.route) {
-		return nil, fmt.Errorf("config.route_type: %s has no %s", c.GetModel().GetProvider(), f.route)
-	}
-	return f, nil
+	return &filter{
+		log: h.Logger(), pluginID: h.Scope().PluginID, route: c.GetRouteType(), provider: p,
+		limit: c.GetMaxRequestBodySize(), streaming: c.GetResponseStreaming(),
+		nameHeader: c.ModelNameHeader == nil || c.GetModelNameHeader(),
+		statistics: c.GetLogging().GetLogStatistics(), payloads: c.GetLogging().GetLogPayloads(),
+	}, nil
 }
 
 type filter struct {
 	log        *slog.Logger
 	pluginID   string
 	route      string
-	auth       *Config_Auth
-	model      template
-	format     format
+	provider   *provider.Provider
 	limit      int64
 	streaming  string // allow, deny, always
 	nameHeader bool
@@ -69,20 +53,9 @@ var (
 	_ plugin.LogFilter      = (*filter)(nil)
 )
 
-// call is one request to a model.
-type call struct {
-	model  *model
-	stream bool
-	usage  usage
-	sent   []byte // what went upstream, for logs
-	got    []byte // what the client got, for logs
-	named  string // the model that the answer names
-	length int    // of all texts of a streamed answer
-}
-
 // OnRequest turns the request to the model's provider, in its format.
 func (f *filter) OnRequest(x *plugin.Exchange) plugin.Verdict {
-	m, err := f.model.resolve(x)
+	c, err := f.provider.Call(x)
 	if err != nil {
 		return llm.Refuse(err.Error(), "no-model")
 	}
@@ -90,7 +63,6 @@ func (f *filter) OnRequest(x *plugin.Exchange) plugin.Verdict {
 	if request == nil && !f.upload(x) {
 		return llm.Refuse("content-type header does not match request body, or bad JSON formatting", "no-json")
 	}
-	c := &call{model: m}
 	if problem := f.admit(request, c); problem != "" {
 		return llm.Refuse(problem, "bad-request")
 	}
@@ -99,12 +71,12 @@ func (f *filter) OnRequest(x *plugin.Exchange) plugin.Verdict {
 			return llm.Refuse(problem, "bad-request")
 		}
 	}
-	if err := f.address(x, c); err != nil {
+	if err := c.Turn(x); err != nil {
 		f.log.Error("find model", "plugin", "ai-proxy", "error", err)
 		return plugin.Deny(500, "").Because("no-address")
 	}
 	x.Put(f, c)
-	if f.route != preserve {
+	if f.route != provider.Preserve {
 		llm.Meter(x)
 	}
 	return plugin.Next
@@ -112,70 +84,52 @@ func (f *filter) OnRequest(x *plugin.Exchange) plugin.Verdict {
 
 // upload reports whether the body is a file that goes through unread.
 func (f *filter) upload(x *plugin.Exchange) bool {
-	return f.route == preserve && strings.Contains(x.Request.Header.Get("Content-Type"), "multipart/form-data")
+	return f.route == provider.Preserve && strings.Contains(x.Request.Header.Get("Content-Type"), "multipart/form-data")
 }
 
 // admit holds a request against what the operation takes, and names the model.
-func (f *filter) admit(request llm.Object, c *call) (problem string) {
+func (f *filter) admit(request llm.Object, c *provider.Call) (problem string) {
 	asked := llm.Text(request, "model")
 	_, hasPrompt := request["prompt"].(string)
 	hasChat := len(llm.Messages(request)) > 0
-	if f.route != preserve && !hasPrompt && !hasChat {
+	if f.route != provider.Preserve && !hasPrompt && !hasChat {
 		return "request body doesn't contain valid prompts"
 	}
-	if c.model.name == "" {
-		c.model.name = asked
+	if c.Model() == "" {
+		c.Choose(asked)
 	}
 	switch {
-	case asked != "" && asked != c.model.name:
-		return "cannot use own model - must be: " + c.model.name
-	case c.model.name == "" && f.route != preserve:
+	case asked != "" && asked != c.Model():
+		return "cannot use own model - must be: " + c.Model()
+	case c.Model() == "" && f.route != provider.Preserve:
 		return "model parameter not found in request, nor in gateway configuration"
-	case f.route == preserve:
+	case f.route == provider.Preserve:
 	case hasPrompt && hasChat:
 		return "request matches multiple LLM request formats"
-	case hasChat && f.route != chat:
+	case hasChat && f.route != provider.Chat:
 		return "[llm/v1/chat] message format is not compatible with [" + f.route + "] route type"
-	case hasPrompt && f.route != completions:
+	case hasPrompt && f.route != provider.Completions:
 		return "[llm/v1/completions] message format is not compatible with [" + f.route + "] route type"
 	}
 	wants := request["stream"] != nil && request["stream"] != false
 	if wants && f.streaming == "deny" {
 		return "response streaming is not enabled for this LLM"
 	}
-	c.stream = wants || f.streaming == "always"
+	c.Stream = wants || f.streaming == "always"
 	return ""
 }
 
 // send puts the provider's form of the request in the place of the body.
-func (f *filter) send(x *plugin.Exchange, request llm.Object, c *call) (problem string) {
-	if !f.format.counts() {
-		c.usage.prompt = estimate(request, c.stream)
-	}
-	if f.route == preserve {
-		c.sent, _ = x.ReadBody(0) // it was read
+func (f *filter) send(x *plugin.Exchange, request llm.Object, c *provider.Call) (problem string) {
+	c.Count(request)
+	if f.route == provider.Preserve {
+		body, _ := x.ReadBody(0) // it was read
+		c.Sent(body)
 		return ""
 	}
-	if c.stream {
-		request["stream"] = true
+	out, problem := c.Translate(request, f.log)
+	if problem == "" {
+		llm.Store(x, out)
 	}
-	c.model.options.merge(request)
-	out, err := f.format.request(request, c.model, f.route)
-	if err != nil {
-		f.log.Warn("translate request", "plugin", "ai-proxy", "error", err)
-		var told *refusal
-		if errors.As(err, &told) {
-			return told.message
-		}
-		return "error transforming to " + c.model.provider + "://" + f.route
-	}
-	f.signBody(out)
-	llm.Store(x, out)
-	c.sent = llm.Encode(out)
-	return ""
+	return problem
 }
-
-// refusal is a mistake of the client in words that it is told.
-type refusal struct{ message string }
-
-func (r *refusal) Error() string { return r.message }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sekifuda/sekifuda/plugin"
 	"github.com/sekifuda/sekifuda/plugin/plugintest"
+	"github.com/sekifuda/sekifuda/plugin/provider"
 )
 
 func build(t testing.TB, config string) *filter {
@@ -209,8 +210,10 @@ func TestModelsOfRequests(t *testing.T) {
 	if x.Upstream.Authority != "1.openai.azure.com:443" || x.Upstream.Path != "/openai/deployments/d-7/chat/completions" {
 		t.Errorf("upstream = %+v", x.Upstream)
 	}
-	if name := f.model.configured.GetName(); name != "$(headers.x_model)" {
-		t.Errorf("the configuration became %q", name)
+	x = post(hello, "X-Model: other")
+	x.Captures = plugin.Captures{Names: []string{"id"}, Values: []string{"7"}}
+	if v := f.OnRequest(x); v.Done() || x.Value(f).(*provider.Call).Label() != "azure/other" {
+		t.Errorf("the second request asks %q", x.Value(f).(*provider.Call).Label())
 	}
 }
 
@@ -462,33 +465,4 @@ func TestNewRefuses(t *testing.T) {
 			t.Errorf("New(%s) = %v, want %q", config, err, want)
 		}
 	}
-}
-
-func FuzzStream(f *testing.F) {
-	f.Add("data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n", 3)
-	f.Add("{\"done\":true}\n", 1)
-	f.Add("event: message_start\ndata: {}\n\n", 5)
-	kinds := []format{openAI{}, anthropic{}, cohere{}, ollama{}, llama{}, gemini{}, huggingFace{}}
-	f.Fuzz(func(t *testing.T, body string, n int) {
-		for _, k := range kinds {
-			whole, pieces := fuzzed(k, body, len(body)+1), fuzzed(k, body, max(n, 1))
-			if whole != pieces {
-				t.Errorf("%T: %q in pieces of %d is %q, as a whole %q", k, body, n, pieces, whole)
-			}
-		}
-	})
-}
-
-func fuzzed(k format, body string, n int) string {
-	s := &stream{
-		x:    plugintest.Request{}.Exchange(),
-		call: &call{model: &model{name: "m", options: &options{&Config_Options{}}}}, format: k, route: chat,
-		log: plugintest.NewHost().Logger(), known: true, keep: true, kind: "application/json",
-	}
-	var out []byte
-	for len(body) > n {
-		out = append(out, s.edit([]byte(body[:n]), false)...)
-		body = body[n:]
-	}
-	return string(append(out, s.edit([]byte(body), true)...))
 }

@@ -7,6 +7,7 @@
 package aiproxy
 
 import (
+	provider "github.com/sekifuda/sekifuda/plugin/provider"
 	_ "github.com/sekifuda/sekifuda/proto/sekifuda/options/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -28,11 +29,11 @@ type Config struct {
 	// Operation of the model; preserve passes requests and answers as they are.
 	RouteType *string `protobuf:"bytes,1,opt,name=route_type,json=routeType,proto3,oneof" json:"route_type,omitempty"`
 	// How the provider knows the gate.
-	Auth *Config_Auth `protobuf:"bytes,2,opt,name=auth,proto3" json:"auth,omitempty"`
+	Auth *provider.Auth `protobuf:"bytes,2,opt,name=auth,proto3" json:"auth,omitempty"`
 	// The model.
-	Model *Config_Model `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"`
+	Model *provider.Model `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"`
 	// What log entries show.
-	Logging *Config_Logging `protobuf:"bytes,4,opt,name=logging,proto3" json:"logging,omitempty"`
+	Logging *provider.Logging `protobuf:"bytes,4,opt,name=logging,proto3" json:"logging,omitempty"`
 	// Whether answers are streamed: when the client asks for it, never, always.
 	ResponseStreaming *string `protobuf:"bytes,5,opt,name=response_streaming,json=responseStreaming,proto3,oneof" json:"response_streaming,omitempty"`
 	// Bytes of a body that are read at most; a larger one is refused.
@@ -82,21 +83,21 @@ func (x *Config) GetRouteType() string {
 	return ""
 }
 
-func (x *Config) GetAuth() *Config_Auth {
+func (x *Config) GetAuth() *provider.Auth {
 	if x != nil {
 		return x.Auth
 	}
 	return nil
 }
 
-func (x *Config) GetModel() *Config_Model {
+func (x *Config) GetModel() *provider.Model {
 	if x != nil {
 		return x.Model
 	}
 	return nil
 }
 
-func (x *Config) GetLogging() *Config_Logging {
+func (x *Config) GetLogging() *provider.Logging {
 	if x != nil {
 		return x.Logging
 	}
@@ -131,725 +132,23 @@ func (x *Config) GetLlmFormat() string {
 	return ""
 }
 
-// Auth is how the provider knows the gate.
-type Config_Auth struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Header that holds the key.
-	HeaderName *string `protobuf:"bytes,1,opt,name=header_name,json=headerName,proto3,oneof" json:"header_name,omitempty"`
-	// Whole value of that header.
-	HeaderValue *string `protobuf:"bytes,2,opt,name=header_value,json=headerValue,proto3,oneof" json:"header_value,omitempty"`
-	// Argument or member that holds the key.
-	ParamName *string `protobuf:"bytes,3,opt,name=param_name,json=paramName,proto3,oneof" json:"param_name,omitempty"`
-	// Its value.
-	ParamValue *string `protobuf:"bytes,4,opt,name=param_value,json=paramValue,proto3,oneof" json:"param_value,omitempty"`
-	// Whether it stands in the query or in the body.
-	ParamLocation *string `protobuf:"bytes,5,opt,name=param_location,json=paramLocation,proto3,oneof" json:"param_location,omitempty"`
-	// Whether a service account of Google is used.
-	GcpUseServiceAccount *bool `protobuf:"varint,6,opt,name=gcp_use_service_account,json=gcpUseServiceAccount,proto3,oneof" json:"gcp_use_service_account,omitempty"`
-	// That account.
-	GcpServiceAccountJson *string `protobuf:"bytes,7,opt,name=gcp_service_account_json,json=gcpServiceAccountJson,proto3,oneof" json:"gcp_service_account_json,omitempty"`
-	// Access key of Amazon.
-	AwsAccessKeyId *string `protobuf:"bytes,8,opt,name=aws_access_key_id,json=awsAccessKeyId,proto3,oneof" json:"aws_access_key_id,omitempty"`
-	// Its secret.
-	AwsSecretAccessKey *string `protobuf:"bytes,9,opt,name=aws_secret_access_key,json=awsSecretAccessKey,proto3,oneof" json:"aws_secret_access_key,omitempty"`
-	// Whether a key that the client sends is passed on instead.
-	AllowOverride *bool `protobuf:"varint,10,opt,name=allow_override,json=allowOverride,proto3,oneof" json:"allow_override,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Config_Auth) Reset() {
-	*x = Config_Auth{}
-	mi := &file_aiproxy_config_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Config_Auth) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Config_Auth) ProtoMessage() {}
-
-func (x *Config_Auth) ProtoReflect() protoreflect.Message {
-	mi := &file_aiproxy_config_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Config_Auth.ProtoReflect.Descriptor instead.
-func (*Config_Auth) Descriptor() ([]byte, []int) {
-	return file_aiproxy_config_proto_rawDescGZIP(), []int{0, 0}
-}
-
-func (x *Config_Auth) GetHeaderName() string {
-	if x != nil && x.HeaderName != nil {
-		return *x.HeaderName
-	}
-	return ""
-}
-
-func (x *Config_Auth) GetHeaderValue() string {
-	if x != nil && x.HeaderValue != nil {
-		return *x.HeaderValue
-	}
-	return ""
-}
-
-func (x *Config_Auth) GetParamName() string {
-	if x != nil && x.ParamName != nil {
-		return *x.ParamName
-	}
-	return ""
-}
-
-func (x *Config_Auth) GetParamValue() string {
-	if x != nil && x.ParamValue != nil {
-		return *x.ParamValue
-	}
-	return ""
-}
-
-func (x *Config_Auth) GetParamLocation() string {
-	if x != nil && x.ParamLocation != nil {
-		return *x.ParamLocation
-	}
-	return ""
-}
-
-func (x *Config_Auth) GetGcpUseServiceAccount() bool {
-	if x != nil && x.GcpUseServiceAccount != nil {
-		return *x.GcpUseServiceAccount
-	}
-	return false
-}
-
-func (x *Config_Auth) GetGcpServiceAccountJson() string {
-	if x != nil && x.GcpServiceAccountJson != nil {
-		return *x.GcpServiceAccountJson
-	}
-	return ""
-}
-
-func (x *Config_Auth) GetAwsAccessKeyId() string {
-	if x != nil && x.AwsAccessKeyId != nil {
-		return *x.AwsAccessKeyId
-	}
-	return ""
-}
-
-func (x *Config_Auth) GetAwsSecretAccessKey() string {
-	if x != nil && x.AwsSecretAccessKey != nil {
-		return *x.AwsSecretAccessKey
-	}
-	return ""
-}
-
-func (x *Config_Auth) GetAllowOverride() bool {
-	if x != nil && x.AllowOverride != nil {
-		return *x.AllowOverride
-	}
-	return false
-}
-
-// Model is a model of a provider.
-type Config_Model struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Who has it, and so the format it speaks.
-	Provider *string `protobuf:"bytes,1,opt,name=provider,proto3,oneof" json:"provider,omitempty"`
-	// Its name there. Without one the client names it.
-	Name *string `protobuf:"bytes,2,opt,name=name,proto3,oneof" json:"name,omitempty"`
-	// Settings.
-	Options       *Config_Options `protobuf:"bytes,3,opt,name=options,proto3" json:"options,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Config_Model) Reset() {
-	*x = Config_Model{}
-	mi := &file_aiproxy_config_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Config_Model) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Config_Model) ProtoMessage() {}
-
-func (x *Config_Model) ProtoReflect() protoreflect.Message {
-	mi := &file_aiproxy_config_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Config_Model.ProtoReflect.Descriptor instead.
-func (*Config_Model) Descriptor() ([]byte, []int) {
-	return file_aiproxy_config_proto_rawDescGZIP(), []int{0, 1}
-}
-
-func (x *Config_Model) GetProvider() string {
-	if x != nil && x.Provider != nil {
-		return *x.Provider
-	}
-	return ""
-}
-
-func (x *Config_Model) GetName() string {
-	if x != nil && x.Name != nil {
-		return *x.Name
-	}
-	return ""
-}
-
-func (x *Config_Model) GetOptions() *Config_Options {
-	if x != nil {
-		return x.Options
-	}
-	return nil
-}
-
-// Options are settings of a model, and where it is.
-type Config_Options struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Tokens of an answer at most.
-	MaxTokens *int64 `protobuf:"varint,1,opt,name=max_tokens,json=maxTokens,proto3,oneof" json:"max_tokens,omitempty"`
-	// Cost of a million tokens of a prompt.
-	InputCost *float64 `protobuf:"fixed64,2,opt,name=input_cost,json=inputCost,proto3,oneof" json:"input_cost,omitempty"`
-	// Cost of a million tokens of an answer.
-	OutputCost *float64 `protobuf:"fixed64,3,opt,name=output_cost,json=outputCost,proto3,oneof" json:"output_cost,omitempty"`
-	// Temperature of sampling.
-	Temperature *float64 `protobuf:"fixed64,4,opt,name=temperature,proto3,oneof" json:"temperature,omitempty"`
-	// Probability mass of sampling.
-	TopP *float64 `protobuf:"fixed64,5,opt,name=top_p,json=topP,proto3,oneof" json:"top_p,omitempty"`
-	// Tokens to sample from.
-	TopK *int64 `protobuf:"varint,6,opt,name=top_k,json=topK,proto3,oneof" json:"top_k,omitempty"`
-	// Version of Anthropic's interface.
-	AnthropicVersion *string `protobuf:"bytes,7,opt,name=anthropic_version,json=anthropicVersion,proto3,oneof" json:"anthropic_version,omitempty"`
-	// Instance of Azure.
-	AzureInstance *string `protobuf:"bytes,8,opt,name=azure_instance,json=azureInstance,proto3,oneof" json:"azure_instance,omitempty"`
-	// Version of Azure's interface.
-	AzureApiVersion *string `protobuf:"bytes,9,opt,name=azure_api_version,json=azureApiVersion,proto3,oneof" json:"azure_api_version,omitempty"`
-	// Deployment of Azure.
-	AzureDeploymentId *string `protobuf:"bytes,10,opt,name=azure_deployment_id,json=azureDeploymentId,proto3,oneof" json:"azure_deployment_id,omitempty"`
-	// Format that a llama2 server speaks.
-	Llama2Format *string `protobuf:"bytes,11,opt,name=llama2_format,json=llama2Format,proto3,oneof" json:"llama2_format,omitempty"`
-	// Format that a mistral server speaks.
-	MistralFormat *string `protobuf:"bytes,12,opt,name=mistral_format,json=mistralFormat,proto3,oneof" json:"mistral_format,omitempty"`
-	// URL of the operation, instead of the provider's.
-	UpstreamUrl *string `protobuf:"bytes,13,opt,name=upstream_url,json=upstreamUrl,proto3,oneof" json:"upstream_url,omitempty"`
-	// Path of the operation, instead of the provider's.
-	UpstreamPath *string `protobuf:"bytes,14,opt,name=upstream_path,json=upstreamPath,proto3,oneof" json:"upstream_path,omitempty"`
-	// Gemini on Vertex.
-	Gemini *Config_Gemini `protobuf:"bytes,15,opt,name=gemini,proto3" json:"gemini,omitempty"`
-	// Bedrock.
-	Bedrock *Config_Bedrock `protobuf:"bytes,16,opt,name=bedrock,proto3" json:"bedrock,omitempty"`
-	// Hugging Face.
-	Huggingface   *Config_HuggingFace `protobuf:"bytes,17,opt,name=huggingface,proto3" json:"huggingface,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Config_Options) Reset() {
-	*x = Config_Options{}
-	mi := &file_aiproxy_config_proto_msgTypes[3]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Config_Options) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Config_Options) ProtoMessage() {}
-
-func (x *Config_Options) ProtoReflect() protoreflect.Message {
-	mi := &file_aiproxy_config_proto_msgTypes[3]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Config_Options.ProtoReflect.Descriptor instead.
-func (*Config_Options) Descriptor() ([]byte, []int) {
-	return file_aiproxy_config_proto_rawDescGZIP(), []int{0, 2}
-}
-
-func (x *Config_Options) GetMaxTokens() int64 {
-	if x != nil && x.MaxTokens != nil {
-		return *x.MaxTokens
-	}
-	return 0
-}
-
-func (x *Config_Options) GetInputCost() float64 {
-	if x != nil && x.InputCost != nil {
-		return *x.InputCost
-	}
-	return 0
-}
-
-func (x *Config_Options) GetOutputCost() float64 {
-	if x != nil && x.OutputCost != nil {
-		return *x.OutputCost
-	}
-	return 0
-}
-
-func (x *Config_Options) GetTemperature() float64 {
-	if x != nil && x.Temperature != nil {
-		return *x.Temperature
-	}
-	return 0
-}
-
-func (x *Config_Options) GetTopP() float64 {
-	if x != nil && x.TopP != nil {
-		return *x.TopP
-	}
-	return 0
-}
-
-func (x *Config_Options) GetTopK() int64 {
-	if x != nil && x.TopK != nil {
-		return *x.TopK
-	}
-	return 0
-}
-
-func (x *Config_Options) GetAnthropicVersion() string {
-	if x != nil && x.AnthropicVersion != nil {
-		return *x.AnthropicVersion
-	}
-	return ""
-}
-
-func (x *Config_Options) GetAzureInstance() string {
-	if x != nil && x.AzureInstance != nil {
-		return *x.AzureInstance
-	}
-	return ""
-}
-
-func (x *Config_Options) GetAzureApiVersion() string {
-	if x != nil && x.AzureApiVersion != nil {
-		return *x.AzureApiVersion
-	}
-	return ""
-}
-
-func (x *Config_Options) GetAzureDeploymentId() string {
-	if x != nil && x.AzureDeploymentId != nil {
-		return *x.AzureDeploymentId
-	}
-	return ""
-}
-
-func (x *Config_Options) GetLlama2Format() string {
-	if x != nil && x.Llama2Format != nil {
-		return *x.Llama2Format
-	}
-	return ""
-}
-
-func (x *Config_Options) GetMistralFormat() string {
-	if x != nil && x.MistralFormat != nil {
-		return *x.MistralFormat
-	}
-	return ""
-}
-
-func (x *Config_Options) GetUpstreamUrl() string {
-	if x != nil && x.UpstreamUrl != nil {
-		return *x.UpstreamUrl
-	}
-	return ""
-}
-
-func (x *Config_Options) GetUpstreamPath() string {
-	if x != nil && x.UpstreamPath != nil {
-		return *x.UpstreamPath
-	}
-	return ""
-}
-
-func (x *Config_Options) GetGemini() *Config_Gemini {
-	if x != nil {
-		return x.Gemini
-	}
-	return nil
-}
-
-func (x *Config_Options) GetBedrock() *Config_Bedrock {
-	if x != nil {
-		return x.Bedrock
-	}
-	return nil
-}
-
-func (x *Config_Options) GetHuggingface() *Config_HuggingFace {
-	if x != nil {
-		return x.Huggingface
-	}
-	return nil
-}
-
-// Gemini is where Gemini runs on Vertex.
-type Config_Gemini struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Host name of the interface.
-	ApiEndpoint *string `protobuf:"bytes,1,opt,name=api_endpoint,json=apiEndpoint,proto3,oneof" json:"api_endpoint,omitempty"`
-	// Project.
-	ProjectId *string `protobuf:"bytes,2,opt,name=project_id,json=projectId,proto3,oneof" json:"project_id,omitempty"`
-	// Location.
-	LocationId    *string `protobuf:"bytes,3,opt,name=location_id,json=locationId,proto3,oneof" json:"location_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Config_Gemini) Reset() {
-	*x = Config_Gemini{}
-	mi := &file_aiproxy_config_proto_msgTypes[4]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Config_Gemini) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Config_Gemini) ProtoMessage() {}
-
-func (x *Config_Gemini) ProtoReflect() protoreflect.Message {
-	mi := &file_aiproxy_config_proto_msgTypes[4]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Config_Gemini.ProtoReflect.Descriptor instead.
-func (*Config_Gemini) Descriptor() ([]byte, []int) {
-	return file_aiproxy_config_proto_rawDescGZIP(), []int{0, 3}
-}
-
-func (x *Config_Gemini) GetApiEndpoint() string {
-	if x != nil && x.ApiEndpoint != nil {
-		return *x.ApiEndpoint
-	}
-	return ""
-}
-
-func (x *Config_Gemini) GetProjectId() string {
-	if x != nil && x.ProjectId != nil {
-		return *x.ProjectId
-	}
-	return ""
-}
-
-func (x *Config_Gemini) GetLocationId() string {
-	if x != nil && x.LocationId != nil {
-		return *x.LocationId
-	}
-	return ""
-}
-
-// Bedrock is where Bedrock runs.
-type Config_Bedrock struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Region.
-	AwsRegion     *string `protobuf:"bytes,1,opt,name=aws_region,json=awsRegion,proto3,oneof" json:"aws_region,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Config_Bedrock) Reset() {
-	*x = Config_Bedrock{}
-	mi := &file_aiproxy_config_proto_msgTypes[5]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Config_Bedrock) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Config_Bedrock) ProtoMessage() {}
-
-func (x *Config_Bedrock) ProtoReflect() protoreflect.Message {
-	mi := &file_aiproxy_config_proto_msgTypes[5]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Config_Bedrock.ProtoReflect.Descriptor instead.
-func (*Config_Bedrock) Descriptor() ([]byte, []int) {
-	return file_aiproxy_config_proto_rawDescGZIP(), []int{0, 4}
-}
-
-func (x *Config_Bedrock) GetAwsRegion() string {
-	if x != nil && x.AwsRegion != nil {
-		return *x.AwsRegion
-	}
-	return ""
-}
-
-// HuggingFace is how its inference behaves.
-type Config_HuggingFace struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Whether kept answers may be given.
-	UseCache *bool `protobuf:"varint,1,opt,name=use_cache,json=useCache,proto3,oneof" json:"use_cache,omitempty"`
-	// Whether to wait for a model that is not ready.
-	WaitForModel  *bool `protobuf:"varint,2,opt,name=wait_for_model,json=waitForModel,proto3,oneof" json:"wait_for_model,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Config_HuggingFace) Reset() {
-	*x = Config_HuggingFace{}
-	mi := &file_aiproxy_config_proto_msgTypes[6]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Config_HuggingFace) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Config_HuggingFace) ProtoMessage() {}
-
-func (x *Config_HuggingFace) ProtoReflect() protoreflect.Message {
-	mi := &file_aiproxy_config_proto_msgTypes[6]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Config_HuggingFace.ProtoReflect.Descriptor instead.
-func (*Config_HuggingFace) Descriptor() ([]byte, []int) {
-	return file_aiproxy_config_proto_rawDescGZIP(), []int{0, 5}
-}
-
-func (x *Config_HuggingFace) GetUseCache() bool {
-	if x != nil && x.UseCache != nil {
-		return *x.UseCache
-	}
-	return false
-}
-
-func (x *Config_HuggingFace) GetWaitForModel() bool {
-	if x != nil && x.WaitForModel != nil {
-		return *x.WaitForModel
-	}
-	return false
-}
-
-// Logging is what log entries show.
-type Config_Logging struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Model, tokens, cost and times.
-	LogStatistics *bool `protobuf:"varint,1,opt,name=log_statistics,json=logStatistics,proto3,oneof" json:"log_statistics,omitempty"`
-	// With them, the request and the answer.
-	LogPayloads   *bool `protobuf:"varint,2,opt,name=log_payloads,json=logPayloads,proto3,oneof" json:"log_payloads,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Config_Logging) Reset() {
-	*x = Config_Logging{}
-	mi := &file_aiproxy_config_proto_msgTypes[7]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Config_Logging) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Config_Logging) ProtoMessage() {}
-
-func (x *Config_Logging) ProtoReflect() protoreflect.Message {
-	mi := &file_aiproxy_config_proto_msgTypes[7]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Config_Logging.ProtoReflect.Descriptor instead.
-func (*Config_Logging) Descriptor() ([]byte, []int) {
-	return file_aiproxy_config_proto_rawDescGZIP(), []int{0, 6}
-}
-
-func (x *Config_Logging) GetLogStatistics() bool {
-	if x != nil && x.LogStatistics != nil {
-		return *x.LogStatistics
-	}
-	return false
-}
-
-func (x *Config_Logging) GetLogPayloads() bool {
-	if x != nil && x.LogPayloads != nil {
-		return *x.LogPayloads
-	}
-	return false
-}
-
 var File_aiproxy_config_proto protoreflect.FileDescriptor
 
 const file_aiproxy_config_proto_rawDesc = "" +
 	"\n" +
-	"\x14aiproxy/config.proto\x12\x1asekifuda.plugin.aiproxy.v1\x1a!sekifuda/options/v1/options.proto\"\xa9)\n" +
+	"\x14aiproxy/config.proto\x12\x1asekifuda.plugin.aiproxy.v1\x1a\x14provider/model.proto\x1a!sekifuda/options/v1/options.proto\"\xa8\x11\n" +
 	"\x06Config\x12W\n" +
 	"\n" +
-	"route_type\x18\x01 \x01(\tB3\xea\xe0\x18/\x10\x01R+*\vllm/v1/chat*\x12llm/v1/completions*\bpreserveH\x00R\trouteType\x88\x01\x01\x12D\n" +
-	"\x04auth\x18\x02 \x01(\v2'.sekifuda.plugin.aiproxy.v1.Config.AuthB\a\xea\xe0\x18\x03\x90\x01\x01R\x04auth\x12F\n" +
-	"\x05model\x18\x03 \x01(\v2(.sekifuda.plugin.aiproxy.v1.Config.ModelB\x06\xea\xe0\x18\x02\x10\x01R\x05model\x12L\n" +
-	"\alogging\x18\x04 \x01(\v2*.sekifuda.plugin.aiproxy.v1.Config.LoggingB\x06\xea\xe0\x18\x02\x10\x01R\alogging\x12Y\n" +
+	"route_type\x18\x01 \x01(\tB3\xea\xe0\x18/\x10\x01R+*\vllm/v1/chat*\x12llm/v1/completions*\bpreserveH\x00R\trouteType\x88\x01\x01\x12>\n" +
+	"\x04auth\x18\x02 \x01(\v2!.sekifuda.plugin.provider.v1.AuthB\a\xea\xe0\x18\x03\x90\x01\x01R\x04auth\x12@\n" +
+	"\x05model\x18\x03 \x01(\v2\".sekifuda.plugin.provider.v1.ModelB\x06\xea\xe0\x18\x02\x10\x01R\x05model\x12F\n" +
+	"\alogging\x18\x04 \x01(\v2$.sekifuda.plugin.provider.v1.LoggingB\x06\xea\xe0\x18\x02\x10\x01R\alogging\x12Y\n" +
 	"\x12response_streaming\x18\x05 \x01(\tB%\xea\xe0\x18!\x1a\x05allowR\x15*\x05allow*\x04deny*\x06always\x90\x01\x01H\x01R\x11responseStreaming\x88\x01\x01\x12M\n" +
 	"\x15max_request_body_size\x18\x06 \x01(\x03B\x15\xea\xe0\x18\x11\x1a\x048192R\t1\x00\x00\x00\x00\x00\x00\x00\x00H\x02R\x12maxRequestBodySize\x88\x01\x01\x12;\n" +
 	"\x11model_name_header\x18\a \x01(\bB\n" +
 	"\xea\xe0\x18\x06\x1a\x04trueH\x03R\x0fmodelNameHeader\x88\x01\x01\x12N\n" +
 	"\n" +
-	"llm_format\x18\b \x01(\tB*\xea\xe0\x18&\x1a\x06openaiR\x19*\x06openai*\abedrock*\x06gemini\x90\x01\x01H\x04R\tllmFormat\x88\x01\x01\x1a\xcd\x06\n" +
-	"\x04Auth\x122\n" +
-	"\vheader_name\x18\x01 \x01(\tB\f\xea\xe0\x18\bR\x03\xc0\x01\x01\x90\x01\x01H\x00R\n" +
-	"headerName\x88\x01\x01\x127\n" +
-	"\fheader_value\x18\x02 \x01(\tB\x0f\xea\xe0\x18\vR\x06\xb8\x01\x01\xc0\x01\x01\x90\x01\x01H\x01R\vheaderValue\x88\x01\x01\x120\n" +
-	"\n" +
-	"param_name\x18\x03 \x01(\tB\f\xea\xe0\x18\bR\x03\xc0\x01\x01\x90\x01\x01H\x02R\tparamName\x88\x01\x01\x125\n" +
-	"\vparam_value\x18\x04 \x01(\tB\x0f\xea\xe0\x18\vR\x06\xb8\x01\x01\xc0\x01\x01\x90\x01\x01H\x03R\n" +
-	"paramValue\x88\x01\x01\x12B\n" +
-	"\x0eparam_location\x18\x05 \x01(\tB\x16\xea\xe0\x18\x12R\r*\x05query*\x04body\x90\x01\x01H\x04R\rparamLocation\x88\x01\x01\x12J\n" +
-	"\x17gcp_use_service_account\x18\x06 \x01(\bB\x0e\xea\xe0\x18\n" +
-	"\x1a\x05false\x90\x01\x01H\x05R\x14gcpUseServiceAccount\x88\x01\x01\x12J\n" +
-	"\x18gcp_service_account_json\x18\a \x01(\tB\f\xea\xe0\x18\bR\x03\xc0\x01\x01\x90\x01\x01H\x06R\x15gcpServiceAccountJson\x88\x01\x01\x12?\n" +
-	"\x11aws_access_key_id\x18\b \x01(\tB\x0f\xea\xe0\x18\vR\x06\xb8\x01\x01\xc0\x01\x01\x90\x01\x01H\aR\x0eawsAccessKeyId\x88\x01\x01\x12G\n" +
-	"\x15aws_secret_access_key\x18\t \x01(\tB\x0f\xea\xe0\x18\vR\x06\xb8\x01\x01\xc0\x01\x01\x90\x01\x01H\bR\x12awsSecretAccessKey\x88\x01\x01\x12:\n" +
-	"\x0eallow_override\x18\n" +
-	" \x01(\bB\x0e\xea\xe0\x18\n" +
-	"\x1a\x05false\x90\x01\x01H\tR\rallowOverride\x88\x01\x01B\x0e\n" +
-	"\f_header_nameB\x0f\n" +
-	"\r_header_valueB\r\n" +
-	"\v_param_nameB\x0e\n" +
-	"\f_param_valueB\x11\n" +
-	"\x0f_param_locationB\x1a\n" +
-	"\x18_gcp_use_service_accountB\x1b\n" +
-	"\x19_gcp_service_account_jsonB\x14\n" +
-	"\x12_aws_access_key_idB\x18\n" +
-	"\x16_aws_secret_access_keyB\x11\n" +
-	"\x0f_allow_override\x1a\x8a\x02\n" +
-	"\x05Model\x12z\n" +
-	"\bprovider\x18\x01 \x01(\tBY\xea\xe0\x18U\x10\x01RQ*\x06openai*\x05azure*\tanthropic*\x06cohere*\amistral*\x06llama2*\x06gemini*\abedrock*\vhuggingfaceH\x00R\bprovider\x88\x01\x01\x12 \n" +
-	"\x04name\x18\x02 \x01(\tB\a\xea\xe0\x18\x03\x90\x01\x01H\x01R\x04name\x88\x01\x01\x12M\n" +
-	"\aoptions\x18\x03 \x01(\v2*.sekifuda.plugin.aiproxy.v1.Config.OptionsB\a\xea\xe0\x18\x03\x90\x01\x01R\aoptionsB\v\n" +
-	"\t_providerB\a\n" +
-	"\x05_name\x1a\x9d\n" +
-	"\n" +
-	"\aOptions\x12+\n" +
-	"\n" +
-	"max_tokens\x18\x01 \x01(\x03B\a\xea\xe0\x18\x03\x90\x01\x01H\x00R\tmaxTokens\x88\x01\x01\x126\n" +
-	"\n" +
-	"input_cost\x18\x02 \x01(\x01B\x12\xea\xe0\x18\x0eR\t1\x00\x00\x00\x00\x00\x00\x00\x00\x90\x01\x01H\x01R\tinputCost\x88\x01\x01\x128\n" +
-	"\voutput_cost\x18\x03 \x01(\x01B\x12\xea\xe0\x18\x0eR\t1\x00\x00\x00\x00\x00\x00\x00\x00\x90\x01\x01H\x02R\n" +
-	"outputCost\x88\x01\x01\x12;\n" +
-	"\vtemperature\x18\x04 \x01(\x01B\x14\xea\xe0\x18\x10R\vR\t\x11\x00\x00\x00\x00\x00\x00\x14@\x90\x01\x01H\x03R\vtemperature\x88\x01\x01\x12.\n" +
-	"\x05top_p\x18\x05 \x01(\x01B\x14\xea\xe0\x18\x10R\vR\t\x11\x00\x00\x00\x00\x00\x00\xf0?\x90\x01\x01H\x04R\x04topP\x88\x01\x01\x12.\n" +
-	"\x05top_k\x18\x06 \x01(\x03B\x14\xea\xe0\x18\x10R\vR\t\x11\x00\x00\x00\x00\x00@\x7f@\x90\x01\x01H\x05R\x04topK\x88\x01\x01\x129\n" +
-	"\x11anthropic_version\x18\a \x01(\tB\a\xea\xe0\x18\x03\x90\x01\x01H\x06R\x10anthropicVersion\x88\x01\x01\x123\n" +
-	"\x0eazure_instance\x18\b \x01(\tB\a\xea\xe0\x18\x03\x90\x01\x01H\aR\razureInstance\x88\x01\x01\x12D\n" +
-	"\x11azure_api_version\x18\t \x01(\tB\x13\xea\xe0\x18\x0f\x1a\n" +
-	"2023-05-15\x90\x01\x01H\bR\x0fazureApiVersion\x88\x01\x01\x12<\n" +
-	"\x13azure_deployment_id\x18\n" +
-	" \x01(\tB\a\xea\xe0\x18\x03\x90\x01\x01H\tR\x11azureDeploymentId\x88\x01\x01\x12H\n" +
-	"\rllama2_format\x18\v \x01(\tB\x1e\xea\xe0\x18\x1aR\x15*\x03raw*\x06openai*\x06ollama\x90\x01\x01H\n" +
-	"R\fllama2Format\x88\x01\x01\x12E\n" +
-	"\x0emistral_format\x18\f \x01(\tB\x19\xea\xe0\x18\x15R\x10*\x06openai*\x06ollama\x90\x01\x01H\vR\rmistralFormat\x88\x01\x01\x127\n" +
-	"\fupstream_url\x18\r \x01(\tB\x0f\xea\xe0\x18\vR\x06\xb2\x01\x03url\x90\x01\x01H\fR\vupstreamUrl\x88\x01\x01\x121\n" +
-	"\rupstream_path\x18\x0e \x01(\tB\a\xea\xe0\x18\x03\x90\x01\x01H\rR\fupstreamPath\x88\x01\x01\x12J\n" +
-	"\x06gemini\x18\x0f \x01(\v2).sekifuda.plugin.aiproxy.v1.Config.GeminiB\a\xea\xe0\x18\x03\x90\x01\x01R\x06gemini\x12M\n" +
-	"\abedrock\x18\x10 \x01(\v2*.sekifuda.plugin.aiproxy.v1.Config.BedrockB\a\xea\xe0\x18\x03\x90\x01\x01R\abedrock\x12Y\n" +
-	"\vhuggingface\x18\x11 \x01(\v2..sekifuda.plugin.aiproxy.v1.Config.HuggingFaceB\a\xea\xe0\x18\x03\x90\x01\x01R\vhuggingfaceB\r\n" +
-	"\v_max_tokensB\r\n" +
-	"\v_input_costB\x0e\n" +
-	"\f_output_costB\x0e\n" +
-	"\f_temperatureB\b\n" +
-	"\x06_top_pB\b\n" +
-	"\x06_top_kB\x14\n" +
-	"\x12_anthropic_versionB\x11\n" +
-	"\x0f_azure_instanceB\x14\n" +
-	"\x12_azure_api_versionB\x16\n" +
-	"\x14_azure_deployment_idB\x10\n" +
-	"\x0e_llama2_formatB\x11\n" +
-	"\x0f_mistral_formatB\x0f\n" +
-	"\r_upstream_urlB\x10\n" +
-	"\x0e_upstream_path\x1a\xf6\x01\n" +
-	"\x06Gemini\x12/\n" +
-	"\fapi_endpoint\x18\x01 \x01(\tB\a\xea\xe0\x18\x03\x90\x01\x01H\x00R\vapiEndpoint\x88\x01\x01\x12+\n" +
-	"\n" +
-	"project_id\x18\x02 \x01(\tB\a\xea\xe0\x18\x03\x90\x01\x01H\x01R\tprojectId\x88\x01\x01\x12-\n" +
-	"\vlocation_id\x18\x03 \x01(\tB\a\xea\xe0\x18\x03\x90\x01\x01H\x02R\n" +
-	"locationId\x88\x01\x01:/\xfa\xe0\x18+\n" +
-	")\"'\n" +
-	"\fapi_endpoint\n" +
-	"\n" +
-	"project_id\n" +
-	"\vlocation_idB\x0f\n" +
-	"\r_api_endpointB\r\n" +
-	"\v_project_idB\x0e\n" +
-	"\f_location_id\x1aE\n" +
-	"\aBedrock\x12+\n" +
-	"\n" +
-	"aws_region\x18\x01 \x01(\tB\a\xea\xe0\x18\x03\x90\x01\x01H\x00R\tawsRegion\x88\x01\x01B\r\n" +
-	"\v_aws_region\x1a\x8d\x01\n" +
-	"\vHuggingFace\x12)\n" +
-	"\tuse_cache\x18\x01 \x01(\bB\a\xea\xe0\x18\x03\x90\x01\x01H\x00R\buseCache\x88\x01\x01\x122\n" +
-	"\x0ewait_for_model\x18\x02 \x01(\bB\a\xea\xe0\x18\x03\x90\x01\x01H\x01R\fwaitForModel\x88\x01\x01B\f\n" +
-	"\n" +
-	"_use_cacheB\x11\n" +
-	"\x0f_wait_for_model\x1a\x9f\x01\n" +
-	"\aLogging\x129\n" +
-	"\x0elog_statistics\x18\x01 \x01(\bB\r\xea\xe0\x18\t\x10\x01\x1a\x05falseH\x00R\rlogStatistics\x88\x01\x01\x125\n" +
-	"\flog_payloads\x18\x02 \x01(\bB\r\xea\xe0\x18\t\x10\x01\x1a\x05falseH\x01R\vlogPayloads\x88\x01\x01B\x11\n" +
-	"\x0f_log_statisticsB\x0f\n" +
-	"\r_log_payloads:\xde\v\xf2\xe0\x18\x98\x04\n" +
+	"llm_format\x18\b \x01(\tB*\xea\xe0\x18&\x1a\x06openaiR\x19*\x06openai*\abedrock*\x06gemini\x90\x01\x01H\x04R\tllmFormat\x88\x01\x01:\xde\v\xf2\xe0\x18\x98\x04\n" +
 	"\bai-proxy\x10\x82\x06\x1a\x053.9.1\"\x04grpc\"\x05grpcs\"\x04http\"\x05https*\x04grpc*\x05grpcs*\x04http*\x05httpsJ\xa5\x012\xa2\x01\n" +
 	"\x11config.llm_format\x12\x11*\abedrock*\x06gemini\x1a\x11config.route_type\"\r\x12\vllm/v1/chat*Xnative provider options in llm_format can only be used with the 'llm/v1/chat' route_typeJ\x93\x012\x90\x01\n" +
 	"\x11config.llm_format\x12\t\x12\abedrock\x1a\x15config.model.provider\"\t\x12\abedrock*Nnative llm_format 'bedrock' can only be used with the 'bedrock' model.providerJ\x8f\x012\x8c\x01\n" +
@@ -898,30 +197,22 @@ func file_aiproxy_config_proto_rawDescGZIP() []byte {
 	return file_aiproxy_config_proto_rawDescData
 }
 
-var file_aiproxy_config_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_aiproxy_config_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_aiproxy_config_proto_goTypes = []any{
-	(*Config)(nil),             // 0: sekifuda.plugin.aiproxy.v1.Config
-	(*Config_Auth)(nil),        // 1: sekifuda.plugin.aiproxy.v1.Config.Auth
-	(*Config_Model)(nil),       // 2: sekifuda.plugin.aiproxy.v1.Config.Model
-	(*Config_Options)(nil),     // 3: sekifuda.plugin.aiproxy.v1.Config.Options
-	(*Config_Gemini)(nil),      // 4: sekifuda.plugin.aiproxy.v1.Config.Gemini
-	(*Config_Bedrock)(nil),     // 5: sekifuda.plugin.aiproxy.v1.Config.Bedrock
-	(*Config_HuggingFace)(nil), // 6: sekifuda.plugin.aiproxy.v1.Config.HuggingFace
-	(*Config_Logging)(nil),     // 7: sekifuda.plugin.aiproxy.v1.Config.Logging
+	(*Config)(nil),           // 0: sekifuda.plugin.aiproxy.v1.Config
+	(*provider.Auth)(nil),    // 1: sekifuda.plugin.provider.v1.Auth
+	(*provider.Model)(nil),   // 2: sekifuda.plugin.provider.v1.Model
+	(*provider.Logging)(nil), // 3: sekifuda.plugin.provider.v1.Logging
 }
 var file_aiproxy_config_proto_depIdxs = []int32{
-	1, // 0: sekifuda.plugin.aiproxy.v1.Config.auth:type_name -> sekifuda.plugin.aiproxy.v1.Config.Auth
-	2, // 1: sekifuda.plugin.aiproxy.v1.Config.model:type_name -> sekifuda.plugin.aiproxy.v1.Config.Model
-	7, // 2: sekifuda.plugin.aiproxy.v1.Config.logging:type_name -> sekifuda.plugin.aiproxy.v1.Config.Logging
-	3, // 3: sekifuda.plugin.aiproxy.v1.Config.Model.options:type_name -> sekifuda.plugin.aiproxy.v1.Config.Options
-	4, // 4: sekifuda.plugin.aiproxy.v1.Config.Options.gemini:type_name -> sekifuda.plugin.aiproxy.v1.Config.Gemini
-	5, // 5: sekifuda.plugin.aiproxy.v1.Config.Options.bedrock:type_name -> sekifuda.plugin.aiproxy.v1.Config.Bedrock
-	6, // 6: sekifuda.plugin.aiproxy.v1.Config.Options.huggingface:type_name -> sekifuda.plugin.aiproxy.v1.Config.HuggingFace
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	1, // 0: sekifuda.plugin.aiproxy.v1.Config.auth:type_name -> sekifuda.plugin.provider.v1.Auth
+	2, // 1: sekifuda.plugin.aiproxy.v1.Config.model:type_name -> sekifuda.plugin.provider.v1.Model
+	3, // 2: sekifuda.plugin.aiproxy.v1.Config.logging:type_name -> sekifuda.plugin.provider.v1.Logging
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_aiproxy_config_proto_init() }
@@ -930,20 +221,13 @@ func file_aiproxy_config_proto_init() {
 		return
 	}
 	file_aiproxy_config_proto_msgTypes[0].OneofWrappers = []any{}
-	file_aiproxy_config_proto_msgTypes[1].OneofWrappers = []any{}
-	file_aiproxy_config_proto_msgTypes[2].OneofWrappers = []any{}
-	file_aiproxy_config_proto_msgTypes[3].OneofWrappers = []any{}
-	file_aiproxy_config_proto_msgTypes[4].OneofWrappers = []any{}
-	file_aiproxy_config_proto_msgTypes[5].OneofWrappers = []any{}
-	file_aiproxy_config_proto_msgTypes[6].OneofWrappers = []any{}
-	file_aiproxy_config_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_aiproxy_config_proto_rawDesc), len(file_aiproxy_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   1,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

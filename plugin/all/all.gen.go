@@ -9,7 +9,11 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/aipromptguard"
 	"github.com/sekifuda/sekifuda/plugin/aiprompttemplate"
 	"github.com/sekifuda/sekifuda/plugin/aiproxy"
+	"github.com/sekifuda/sekifuda/plugin/airequesttransformer"
+	"github.com/sekifuda/sekifuda/plugin/airesponsetransformer"
 	"github.com/sekifuda/sekifuda/plugin/aitokenlimiting"
+	"github.com/sekifuda/sekifuda/plugin/awslambda"
+	"github.com/sekifuda/sekifuda/plugin/azurefunctions"
 	"github.com/sekifuda/sekifuda/plugin/basicauth"
 	"github.com/sekifuda/sekifuda/plugin/botdetection"
 	"github.com/sekifuda/sekifuda/plugin/concurrencylimiting"
@@ -17,14 +21,19 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/cors"
 	"github.com/sekifuda/sekifuda/plugin/datadog"
 	"github.com/sekifuda/sekifuda/plugin/filelog"
+	"github.com/sekifuda/sekifuda/plugin/grpcgateway"
 	"github.com/sekifuda/sekifuda/plugin/grpcweb"
 	"github.com/sekifuda/sekifuda/plugin/hmacauth"
 	"github.com/sekifuda/sekifuda/plugin/httplog"
 	"github.com/sekifuda/sekifuda/plugin/iprestriction"
 	"github.com/sekifuda/sekifuda/plugin/jwt"
 	"github.com/sekifuda/sekifuda/plugin/keyauth"
+	"github.com/sekifuda/sekifuda/plugin/ldapauth"
 	"github.com/sekifuda/sekifuda/plugin/loggly"
+	"github.com/sekifuda/sekifuda/plugin/oauth2"
 	"github.com/sekifuda/sekifuda/plugin/opentelemetry"
+	"github.com/sekifuda/sekifuda/plugin/postfunction"
+	"github.com/sekifuda/sekifuda/plugin/prefunction"
 	"github.com/sekifuda/sekifuda/plugin/prometheus"
 	"github.com/sekifuda/sekifuda/plugin/proxycache"
 	"github.com/sekifuda/sekifuda/plugin/ratelimiting"
@@ -34,6 +43,7 @@ import (
 	"github.com/sekifuda/sekifuda/plugin/requesttransformer"
 	"github.com/sekifuda/sekifuda/plugin/responseratelimiting"
 	"github.com/sekifuda/sekifuda/plugin/responsetransformer"
+	"github.com/sekifuda/sekifuda/plugin/session"
 	"github.com/sekifuda/sekifuda/plugin/standardwebhooks"
 	"github.com/sekifuda/sekifuda/plugin/statsd"
 	"github.com/sekifuda/sekifuda/plugin/syslog"
@@ -50,7 +60,11 @@ func Definitions() []*plugin.Definition {
 		aipromptguard.Definition,
 		aiprompttemplate.Definition,
 		aiproxy.Definition,
+		airequesttransformer.Definition,
+		airesponsetransformer.Definition,
 		aitokenlimiting.Definition,
+		awslambda.Definition,
+		azurefunctions.Definition,
 		basicauth.Definition,
 		botdetection.Definition,
 		concurrencylimiting.Definition,
@@ -58,14 +72,19 @@ func Definitions() []*plugin.Definition {
 		cors.Definition,
 		datadog.Definition,
 		filelog.Definition,
+		grpcgateway.Definition,
 		grpcweb.Definition,
 		hmacauth.Definition,
 		httplog.Definition,
 		iprestriction.Definition,
 		jwt.Definition,
 		keyauth.Definition,
+		ldapauth.Definition,
 		loggly.Definition,
+		oauth2.Definition,
 		opentelemetry.Definition,
+		postfunction.Definition,
+		prefunction.Definition,
 		prometheus.Definition,
 		proxycache.Definition,
 		ratelimiting.Definition,
@@ -75,6 +94,7 @@ func Definitions() []*plugin.Definition {
 		requesttransformer.Definition,
 		responseratelimiting.Definition,
 		responsetransformer.Definition,
+		session.Definition,
 		standardwebhooks.Definition,
 		statsd.Definition,
 		syslog.Definition,

@@ -33,7 +33,7 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 	if !filename.MatchString(c.GetPath()) {
 		return nil, errors.New("config.path: not a valid filename")
 	}
-	fields, err := logentry.Compile(c.GetCustomFieldsByLua())
+	fields, err := logentry.Compile(c.GetCustomFieldsByLua(), h)
 	if err != nil {
 		return nil, err
 	}

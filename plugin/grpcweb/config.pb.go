@@ -90,11 +90,12 @@ var File_grpcweb_config_proto protoreflect.FileDescriptor
 
 const file_grpcweb_config_proto_rawDesc = "" +
 	"\n" +
-	"\x14grpcweb/config.proto\x12\x1asekifuda.plugin.grpcweb.v1\x1a!sekifuda/options/v1/options.proto\"\xbc\x02\n" +
-	"\x06Config\x12\x19\n" +
-	"\x05proto\x18\x01 \x01(\tH\x00R\x05proto\x88\x01\x01\x121\n" +
-	"\x12pass_stripped_path\x18\x02 \x01(\bH\x01R\x10passStrippedPath\x88\x01\x01\x12>\n" +
-	"\x13allow_origin_header\x18\x03 \x01(\tB\t\xea\xe0\x18\x05\x1a\x03\"*\"H\x02R\x11allowOriginHeader\x88\x01\x01:k\xf2\xe0\x18g\n" +
+	"\x14grpcweb/config.proto\x12\x1asekifuda.plugin.grpcweb.v1\x1a!sekifuda/options/v1/options.proto\"\xcf\x02\n" +
+	"\x06Config\x12\"\n" +
+	"\x05proto\x18\x01 \x01(\tB\a\xea\xe0\x18\x03\x90\x01\x01H\x00R\x05proto\x88\x01\x01\x12:\n" +
+	"\x12pass_stripped_path\x18\x02 \x01(\bB\a\xea\xe0\x18\x03\x90\x01\x01H\x01R\x10passStrippedPath\x88\x01\x01\x12?\n" +
+	"\x13allow_origin_header\x18\x03 \x01(\tB\n" +
+	"\xea\xe0\x18\x06\x1a\x01*\x90\x01\x01H\x02R\x11allowOriginHeader\x88\x01\x01:k\xf2\xe0\x18g\n" +
 	"\bgrpc-web\x10\x03\x1a\x053.9.1\"\x04grpc\"\x05grpcs\"\x04http\"\x05https\"\x03tcp\"\x03tls\"\x0ftls_passthrough\"\x03udp*\x04grpc*\x05grpcs*\x04http*\x05httpsB\b\n" +
 	"\x06_protoB\x15\n" +
 	"\x13_pass_stripped_pathB\x16\n" +

@@ -115,10 +115,16 @@ func (f *filter) method(x *plugin.Exchange) (*rpc.Method, error) {
 	}
 	m := methods[path]
 	if m == nil {
-		return nil, fmt.Errorf("Unkown path %q", path) //nolint:staticcheck // Kong's words, its spelling too
+		return nil, unknownMethod(path)
 	}
 	return m, nil
 }
+
+// unknownMethod is the path of a method that the file does not have.
+type unknownMethod string
+
+// Error has Kong's words, and its spelling.
+func (m unknownMethod) Error() string { return fmt.Sprintf("Unkown path %q", string(m)) }
 
 // OnResponse makes gRPC-Web of the answer.
 func (f *filter) OnResponse(x *plugin.Exchange) {

@@ -26,7 +26,7 @@ func New(c *Config, h plugin.Host) (plugin.Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	fields, err := logentry.Compile(c.GetCustomFieldsByLua())
+	fields, err := logentry.Compile(c.GetCustomFieldsByLua(), h)
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,9 @@ package llm
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
+	"io"
 	"net/http"
 	"strings"
 
@@ -100,12 +102,17 @@ func Store(x *plugin.Exchange, o Object) {
 	stateOf(x).request = o
 }
 
-// StoreRaw replaces the body; it is read anew by the plugins that follow.
+// StoreRaw replaces the body by JSON; it is read anew by the plugins that follow.
 func StoreRaw(x *plugin.Exchange, body []byte) {
+	Replace(x, body)
+	x.Request.Header.Set("Content-Type", "application/json")
+}
+
+// Replace replaces the body by one of the same type.
+func Replace(x *plugin.Exchange, body []byte) {
 	s := stateOf(x)
 	s.request, s.ours = nil, true
 	x.SetBody(body)
-	x.Request.Header.Set("Content-Type", "application/json")
 }
 
 // Refuse answers 400 with Kong's body of the AI plugins.
@@ -159,4 +166,23 @@ func put(o Object, value any, path []string) {
 		o = inner
 	}
 	o[path[0]] = value
+}
+
+// maxAnswer bounds an answer once it is unpacked.
+const maxAnswer = 64 << 20
+
+// Unpacked returns a body without its encoding; as it is when that is not understood.
+func Unpacked(encoding string, body []byte) []byte {
+	if encoding != "gzip" {
+		return body
+	}
+	r, err := gzip.NewReader(bytes.NewReader(body))
+	if err != nil {
+		return body
+	}
+	plain, err := io.ReadAll(io.LimitReader(r, maxAnswer))
+	if err != nil {
+		return body
+	}
+	return plain
 }

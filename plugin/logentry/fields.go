@@ -10,6 +10,7 @@ import (
 
 	"github.com/sekifuda/sekifuda/plugin"
 	"github.com/sekifuda/sekifuda/plugin/expression"
+	"github.com/sekifuda/sekifuda/plugin/lua"
 	"github.com/sekifuda/sekifuda/plugin/payload"
 )
 
@@ -21,29 +22,45 @@ type Fields struct {
 
 type field struct {
 	path []string
-	expr *expression.Expr
+	expr *expression.Expr // nil: the chunk is more than that
+	lua  *lua.Program
 }
 
-// Compile reads chunks of Lua by the path of their member ("a.b"; "\." is a dot in a name). A
-// chunk is one "return" of an expression over kong.request, kong.response, kong.client,
-// kong.router and a few functions of Lua; any other is an error that says what is not understood.
-func Compile(chunks map[string]string) (*Fields, error) {
+// Compile reads chunks of Lua by the path of their member ("a.b"; "\." is a dot in a name). One
+// "return" of an expression over kong.request, kong.response, kong.client, kong.router and a few
+// functions of Lua is read without an interpreter; any other chunk runs in one. The error names
+// what is not there.
+func Compile(chunks map[string]string, h plugin.Host) (*Fields, error) {
 	if len(chunks) == 0 {
 		return nil, nil
 	}
 	f := &Fields{}
 	for _, name := range slices.Sorted(maps.Keys(chunks)) {
-		text, ok := returned(chunks[name])
-		if !ok {
-			return nil, fmt.Errorf("config.custom_fields_by_lua.%s: only a single 'return' of an expression is understood", name)
-		}
-		e, err := expression.Compile(text, "kong", "string", "tonumber", "tostring", "type")
+		program, err := lua.CompileValue("custom_fields_by_lua", chunks[name], h)
 		if err != nil {
 			return nil, fmt.Errorf("config.custom_fields_by_lua.%s: %w", name, err)
 		}
-		f.all = append(f.all, field{splitPath(name), e})
+		one := field{path: splitPath(name), lua: program}
+		if text, ok := returned(chunks[name]); ok {
+			if e, err := expression.Compile(text, "kong", "string", "tonumber", "tostring", "type"); err == nil {
+				one.expr, one.lua = e, nil
+			}
+		}
+		f.all = append(f.all, one)
 	}
 	return f, nil
+}
+
+// value is what a member becomes; nil removes it.
+func (f *field) value(x *plugin.Exchange) (json.RawMessage, error) {
+	if f.lua != nil {
+		return f.lua.Value(x)
+	}
+	v, err := f.expr.Eval(names{x})
+	if err != nil || v.Kind() == expression.Nil {
+		return nil, err
+	}
+	return render(v), nil
 }
 
 // returned cuts the expression out of "return expression". An empty return is nil.
@@ -85,8 +102,9 @@ func (f *Fields) Append(b []byte, x *plugin.Exchange) (_ []byte, err error) {
 		return b, nil
 	}
 	entry := json.RawMessage(slices.Clone(b[at:]))
-	for _, one := range f.all {
-		v, e := one.expr.Eval(names{x})
+	for i := range f.all {
+		one := &f.all[i]
+		v, e := one.value(x)
 		if e != nil {
 			if err == nil {
 				err = fmt.Errorf("log field %s: %w", strings.Join(one.path, "."), e)
@@ -109,23 +127,23 @@ func (f *Fields) AppendLogged(b []byte, x *plugin.Exchange, log *slog.Logger) []
 
 // set puts a value at a path of a JSON object; nil removes what is there. What stands in the
 // way and is no object is replaced.
-func set(object json.RawMessage, path []string, v expression.Value) json.RawMessage {
+func set(object json.RawMessage, path []string, v json.RawMessage) json.RawMessage {
 	o := payload.ParseObject(object)
 	if o == nil {
-		if v.Kind() == expression.Nil {
+		if v == nil {
 			return object
 		}
 		o = payload.ParseObject(nil)
 	}
 	inner, ok := o.Raw(path[0])
 	switch {
-	case len(path) > 1 && (ok || v.Kind() != expression.Nil):
+	case len(path) > 1 && (ok || v != nil):
 		o.SetRaw(path[0], set(inner, path[1:], v))
 	case len(path) > 1:
-	case v.Kind() == expression.Nil:
+	case v == nil:
 		o.Remove(path[0])
 	default:
-		o.SetRaw(path[0], render(v))
+		o.SetRaw(path[0], v)
 	}
 	return o.Bytes()
 }

@@ -126,8 +126,10 @@ func TestFields(t *testing.T) {
 		"upper":                 `return string.upper(kong.request.get_scheme()):sub(1, 2)`,
 		"sum":                   `return tonumber("2") + #tostring(10)`,
 		"type":                  `return type(kong)`,
-		"fails":                 `return kong.nothing.at_all`,
-	})
+		"lines":                 "local n = 0 for _, v in ipairs({1, 2}) do n = n + v end\nreturn {n = n, host = ngx.var.host}",
+		"nothing":               `local a = 1`,
+		"fails":                 `local a = nil return a.b`,
+	}, plugintest.NewHost())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +146,10 @@ func TestFields(t *testing.T) {
 			t.Errorf("%s = %v, want %v", name, m[name], want)
 		}
 	}
-	for _, name := range []string{"route", "none", "fails"} {
+	if got, _ := json.Marshal(m["lines"]); string(got) != `{"host":"gw.test","n":3}` {
+		t.Errorf("lines = %s", got)
+	}
+	for _, name := range []string{"route", "none", "nothing", "fails"} {
 		if _, ok := m[name]; ok {
 			t.Errorf("%s = %v, want it absent", name, m[name])
 		}
@@ -161,13 +166,12 @@ func TestFields(t *testing.T) {
 func TestCompileSaysWhatIsNotUnderstood(t *testing.T) {
 	t.Parallel()
 	for chunk, want := range map[string]string{
-		`local a = 1 return a`:  "only a single 'return'",
-		`returnx`:               "only a single 'return'",
-		`return ngx.var.host`:   "'ngx' is not available here",
-		`return os.getenv("x")`: "'os' is not available here",
-		`return 1 +`:            "unexpected symbol near the end",
+		`returnx`:               "unexpected symbol near '<eof>'",
+		`return os.getenv("x")`: "not available: os.getenv",
+		`return 1 +`:            "unexpected symbol near '<eof>'",
+		`return kong.nothing.x`: "not available: kong.nothing",
 	} {
-		if _, err := Compile(map[string]string{"f": chunk}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "config.custom_fields_by_lua.f") {
+		if _, err := Compile(map[string]string{"f": chunk}, plugintest.NewHost()); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "config.custom_fields_by_lua.f") {
 			t.Errorf("Compile(%q) = %v, want %q", chunk, err, want)
 		}
 	}

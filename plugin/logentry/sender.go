@@ -21,7 +21,7 @@ type Sender struct {
 // NewSender returns the sender of a plugin. chunks are its custom_fields_by_lua; batch is how
 // many entries are sent together at most.
 func NewSender(name string, chunks map[string]string, batch int, h plugin.Host) (*Sender, error) {
-	fields, err := Compile(chunks)
+	fields, err := Compile(chunks, h)
 	if err != nil {
 		return nil, err
 	}

@@ -39,6 +39,7 @@ type Host struct {
 	Counters *Counters
 	Seen     *Observations
 	In       plugin.Scope
+	Kept     *Records
 
 	log *Log
 }
@@ -46,7 +47,7 @@ type Host struct {
 // NewHost returns a host whose clock stands at 2023-11-14 22:13:20 UTC, where the vectors do.
 func NewHost() *Host {
 	clock := NewClock(time.Date(2023, 11, 14, 22, 13, 20, 0, time.UTC))
-	return &Host{Clock: clock, Counters: NewCounters(clock), Seen: &Observations{}, log: &Log{}}
+	return &Host{Clock: clock, Counters: NewCounters(clock), Seen: &Observations{}, Kept: NewRecords(clock), log: &Log{}}
 }
 
 // Logger implements plugin.Host.
@@ -69,6 +70,9 @@ func (h *Host) Metrics() plugin.Metrics { return h.Seen }
 
 // Scope implements plugin.Host.
 func (h *Host) Scope() plugin.Scope { return h.In }
+
+// Records implements plugin.Host.
+func (h *Host) Records() plugin.Records { return h.Kept }
 
 // Log collects log lines. It is safe for concurrent use.
 type Log struct {

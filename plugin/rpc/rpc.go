@@ -98,6 +98,9 @@ func method(d protoreflect.MethodDescriptor) *Method {
 	return m
 }
 
+// Input describes the method's request.
+func (m *Method) Input() protoreflect.MessageDescriptor { return m.in }
+
 // Request turns JSON into the method's request on the wire. What the message does not have is left
 // out.
 func (m *Method) Request(text []byte) ([]byte, error) {

@@ -253,7 +253,7 @@ func TestNewRefuses(t *testing.T) {
 	for want, c := range map[string]*Config{
 		"config.host":                 {Port: proto.Int64(1)},
 		"config.port":                 {Host: proto.String("h")},
-		"config.custom_fields_by_lua": {Host: proto.String("h"), Port: proto.Int64(1), CustomFieldsByLua: map[string]string{"a": "while true do end"}},
+		"config.custom_fields_by_lua": {Host: proto.String("h"), Port: proto.Int64(1), CustomFieldsByLua: map[string]string{"a": "io.write(1)"}},
 	} {
 		if _, err := New(c, plugintest.NewHost()); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("New(%v) = %v, want a complaint of %s", c, err, want)

@@ -57,6 +57,7 @@ var arrows = map[string][]string{
 	"dataplane/block":     {"plugin"},
 	"dataplane/engine":    {"dataplane/block", "dataplane/graph", "dataplane/router", "dataplane/upstream", "dataplane/socket", "plugin"},
 	"dataplane/limits":    {"plugin"},
+	"dataplane/records":   {"plugin"},
 	"dataplane/telemetry": {"plugin"},
 }
 
@@ -151,6 +152,9 @@ var sharedByPlugins = map[string]bool{
 	"plugin/outbox":     true,
 	"plugin/llm":        true,
 	"plugin/rpc":        true,
+	"plugin/provider":   true,
+	"plugin/lua":        true,
+	"plugin/function":   true,
 	"plugin/stats":      true,
 	"plugin/tracing":    true,
 	"plugin/plugintest": true,

@@ -22,8 +22,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Oauth2Credential is an application that a consumer registered. It is kept for whoever moves
-// a configuration here; no plugin of ours issues tokens to it.
+// Oauth2Credential is an application that a consumer registered, which may get tokens.
 type Oauth2Credential struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// UUID in lower case.

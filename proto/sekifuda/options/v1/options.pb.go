@@ -408,9 +408,11 @@ type Plugin struct {
 	NoService  bool `protobuf:"varint,7,opt,name=no_service,json=noService,proto3" json:"no_service,omitempty"`
 	NoRoute    bool `protobuf:"varint,8,opt,name=no_route,json=noRoute,proto3" json:"no_route,omitempty"`
 	// Checks over several fields; fields are named from the entity: "config.minute".
-	Checks        []*Check `protobuf:"bytes,9,rep,name=checks,proto3" json:"checks,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Checks []*Check `protobuf:"bytes,9,rep,name=checks,proto3" json:"checks,omitempty"`
+	// /schemas lists the protocols before the scopes that are refused, where Kong does.
+	ProtocolsFirst bool `protobuf:"varint,10,opt,name=protocols_first,json=protocolsFirst,proto3" json:"protocols_first,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Plugin) Reset() {
@@ -504,6 +506,13 @@ func (x *Plugin) GetChecks() []*Check {
 		return x.Checks
 	}
 	return nil
+}
+
+func (x *Plugin) GetProtocolsFirst() bool {
+	if x != nil {
+		return x.ProtocolsFirst
+	}
+	return false
 }
 
 // Record holds rules over several fields of one message, and other spellings of its fields.
@@ -612,7 +621,9 @@ type Field struct {
 	NotUnique   bool `protobuf:"varint,21,opt,name=not_unique,json=notUnique,proto3" json:"not_unique,omitempty"`
 	DefaultNull bool `protobuf:"varint,22,opt,name=default_null,json=defaultNull,proto3" json:"default_null,omitempty"`
 	// The field is only there under this router_flavor; names of it in checks go with it.
-	RouterFlavor  string `protobuf:"bytes,24,opt,name=router_flavor,json=routerFlavor,proto3" json:"router_flavor,omitempty"`
+	RouterFlavor string `protobuf:"bytes,24,opt,name=router_flavor,json=routerFlavor,proto3" json:"router_flavor,omitempty"`
+	// The default is a text that is made anew whenever the process starts, as Kong's secrets are.
+	RandomDefault bool `protobuf:"varint,25,opt,name=random_default,json=randomDefault,proto3" json:"random_default,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -813,6 +824,13 @@ func (x *Field) GetRouterFlavor() string {
 		return x.RouterFlavor
 	}
 	return ""
+}
+
+func (x *Field) GetRandomDefault() bool {
+	if x != nil {
+		return x.RandomDefault
+	}
+	return false
 }
 
 // Rule is what a single value must satisfy, in Kong's order of checking.
@@ -1947,7 +1965,7 @@ const file_sekifuda_options_v1_options_proto_rawDesc = "" +
 	"\b_default\"7\n" +
 	"\tFieldList\x12\x16\n" +
 	"\x06fields\x18\x01 \x03(\tR\x06fields\x12\x12\n" +
-	"\x04told\x18\x02 \x03(\tR\x04told\"\xac\x02\n" +
+	"\x04told\x18\x02 \x03(\tR\x04told\"\xd5\x02\n" +
 	"\x06Plugin\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bpriority\x18\x02 \x01(\x05R\bpriority\x12\x18\n" +
@@ -1959,13 +1977,15 @@ const file_sekifuda_options_v1_options_proto_rawDesc = "" +
 	"\n" +
 	"no_service\x18\a \x01(\bR\tnoService\x12\x19\n" +
 	"\bno_route\x18\b \x01(\bR\anoRoute\x122\n" +
-	"\x06checks\x18\t \x03(\v2\x1a.sekifuda.options.v1.CheckR\x06checks\"\x92\x01\n" +
+	"\x06checks\x18\t \x03(\v2\x1a.sekifuda.options.v1.CheckR\x06checks\x12'\n" +
+	"\x0fprotocols_first\x18\n" +
+	" \x01(\bR\x0eprotocolsFirst\"\x92\x01\n" +
 	"\x06Record\x122\n" +
 	"\x06checks\x18\x01 \x03(\v2\x1a.sekifuda.options.v1.CheckR\x06checks\x12>\n" +
 	"\n" +
 	"shorthands\x18\x02 \x03(\v2\x1e.sekifuda.options.v1.ShorthandR\n" +
 	"shorthands\x12\x14\n" +
-	"\x05check\x18\x03 \x01(\tR\x05check\"\xda\x06\n" +
+	"\x05check\x18\x03 \x01(\tR\x05check\"\x81\a\n" +
 	"\x05Field\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\brequired\x18\x02 \x01(\bR\brequired\x12\x1d\n" +
@@ -1994,7 +2014,8 @@ const file_sekifuda_options_v1_options_proto_rawDesc = "" +
 	"\n" +
 	"not_unique\x18\x15 \x01(\bR\tnotUnique\x12!\n" +
 	"\fdefault_null\x18\x16 \x01(\bR\vdefaultNull\x12#\n" +
-	"\rrouter_flavor\x18\x18 \x01(\tR\frouterFlavorB\n" +
+	"\rrouter_flavor\x18\x18 \x01(\tR\frouterFlavor\x12%\n" +
+	"\x0erandom_default\x18\x19 \x01(\bR\rrandomDefaultB\n" +
 	"\n" +
 	"\b_default\"\xe5\a\n" +
 	"\x04Rule\x12\x17\n" +
