@@ -315,36 +315,6 @@ func serveGRPC(ctx context.Context, g *errgroup.Group, what string, s *grpc.Serv
 	})
 }
 
-// readTimeout bounds how long a client may take to send a request: 10 MB over 35 KB/s.
-const readTimeout = 5 * time.Minute
-
-func (c *ControlPlane) serveHTTP(ctx context.Context, g *errgroup.Group, what string, h http.Handler, l net.Listener) {
-	s := &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: readTimeout, IdleTimeout: 75 * time.Second,
-		ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug), // handshakes that fail
-	}
-	serve := s.Serve
-	if c.AdminTLS != nil {
-		s.TLSConfig = c.AdminTLS("h2", "http/1.1")
-		serve = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
-	}
-	g.Go(func() error {
-		if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve %s: %w", what, err)
-		}
-		return nil
-	})
-	g.Go(func() error {
-		<-ctx.Done()
-		sctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
-		defer cancel()
-		if err := s.Shutdown(sctx); err != nil {
-			return s.Close()
-		}
-		return nil
-	})
-}
-
 // ended turns the end that was asked for into none.
 func ended(err error) error {
 	if errors.Is(err, context.Canceled) {

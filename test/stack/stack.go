@@ -150,6 +150,7 @@ func (p *Process) start(args []string) {
 				case said <- urls:
 				default: // a successor says it again
 				}
+				urls = map[string]string{} // whoever was sent the other reads it
 			}
 		}
 		_ = cmd.Wait()
