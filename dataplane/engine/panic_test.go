@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 the client of this package's tests speaks HTTP/2 without TLS
+
 package engine
 
 import (
