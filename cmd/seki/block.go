@@ -100,11 +100,11 @@ func (c *call) enforcedBy(wait time.Duration, enforcing, connected uint32) error
 		return nil
 	}
 	if enforcing < connected {
-		fmt.Fprintf(c.err, "seki %s: %d of the %d nodes connected here have not confirmed it yet; seki block list shows when they have\n",
+		fmt.Fprintf(c.err, "seki %s: %d of the %d nodes connected have not confirmed it yet; seki block list shows when they have\n",
 			c.name, connected-enforcing, connected)
 		return nil
 	}
-	_, err := fmt.Fprintf(c.out, "in force on all %d nodes connected here; nodes of other replicas follow within a second\n", connected)
+	_, err := fmt.Fprintf(c.out, "in force on all %d nodes connected\n", connected)
 	return err
 }
 
@@ -121,7 +121,7 @@ func (c *call) listBlocks(ctx context.Context, cl *client) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.out, "in force on %d of %d nodes connected here\n", res.GetNodesEnforcing(), res.GetNodesConnected())
+	_, err = fmt.Fprintf(c.out, "in force on %d of %d nodes connected\n", res.GetNodesEnforcing(), res.GetNodesConnected())
 	return err
 }
 

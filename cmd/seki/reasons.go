@@ -13,6 +13,7 @@ var reasons = map[string][2]string{
 	"body-too-large":         {"the body is larger than allowed", "send less, or raise request-size-limiting's allowed_payload_size or --client-max-body-bytes"},
 	"client-too-slow":        {"the client did not send in time", "raise --client-body-timeout if clients are slow with reason"},
 	"client-gone":            {"the client closed before it was answered", "raise the client's own timeout, or find out why the upstream is slow"},
+	"panicked":               {"the gate or a plugin has a defect that ended this request", "look at the log of the node for \"panicked\": it has the stack"},
 	"no-healthy-target":      {"no target of the upstream is healthy", "look at /upstreams/NAME/health and at the targets themselves"},
 	"name-resolution-failed": {"the service's host name is not known", "check the service's host and the node's DNS"},
 	"upstream-timeout":       {"the upstream did not answer in time", "look at the upstream, or raise the service's timeouts"},

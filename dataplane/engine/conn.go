@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -121,10 +120,11 @@ func (c *conn) live(first bool) {
 			return
 		}
 		if p := recover(); p != nil {
-			c.eng.opt.Logger.Error("exchange panicked", "panic", p, "stack", string(debug.Stack()))
-			// Nobody knows who still holds the exchange: it is not used again.
-			c.ex.release()
-			c.eng.delist(c.ex)
+			if e := c.ex; e != nil { // it is not used again
+				e.panicked("exchange panicked", p)
+				e.release()
+				c.eng.delist(e)
+			}
 		} else if c.ex != nil {
 			c.strip()
 		}

@@ -33,6 +33,8 @@ type exchange struct {
 	view      *view
 	endpoint  *graph.Endpoint
 	picked    []*graph.Instance // the configurations that apply, in order
+	noted     bool              // it is counted
+	logged    int               // how many of picked have seen the end
 	query     router.Request
 	match     router.Match[*graph.Endpoint]
 	pick      upstream.Pick
@@ -91,7 +93,7 @@ func (e *exchange) begin(start time.Time) {
 	x.Directory, x.Revision = e.view.Directory(), e.view.revision
 	x.Times.Start = start
 	e.now, e.waited, e.woken = start, false, false
-	e.endpoint = nil
+	e.endpoint, e.noted, e.logged = nil, false, 0
 	clear(e.picked)
 	e.picked = e.picked[:0]
 	e.pick.Reset()
@@ -235,12 +237,9 @@ func (e *exchange) end() {
 		e.x.Times.End = e.look()
 	}
 	e.view.served.note(&e.x.Response, e.endpoint != nil)
+	e.noted = true
 	e.x.Request.Size += e.body.seen // not before: a pump counts it
-	for _, in := range e.picked {
-		if in.Log != nil {
-			in.Log.OnLog(&e.x)
-		}
-	}
+	e.log()
 	if e.eng.blocks.Load() != nil {
 		e.noteBlocked()
 	}
@@ -250,6 +249,17 @@ func (e *exchange) end() {
 	e.reply.release()
 	e.body.release()
 	e.release()
+}
+
+// log has the filters see the end, each once: one that panics is not asked again.
+func (e *exchange) log() {
+	for e.logged < len(e.picked) {
+		in := e.picked[e.logged]
+		e.logged++
+		if in.Log != nil {
+			in.Log.OnLog(&e.x)
+		}
+	}
 }
 
 // describe fills the request from its head.

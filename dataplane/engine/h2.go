@@ -121,13 +121,24 @@ func (c *h2conn) handle(w http.ResponseWriter, r *http.Request) {
 	eng.enlist(e)
 	defer eng.delist(e)
 	defer e.release()
-	s.serve(eng)
+	s.guarded(eng)
 	if s.aborted {
 		panic(http.ErrAbortHandler) // the library's way to reset a stream
 	}
 	// Only what ended in order is used again: after a panic nobody knows who still holds it.
 	s.w, s.r, s.control, s.conn = nil, nil, nil, nil
 	c.server.streams.Put(s)
+}
+
+// guarded serves; a panic ends the stream, and nothing else of its connection.
+func (s *stream) guarded(eng *Engine) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.ex.panicked("exchange panicked", p)
+			panic(http.ErrAbortHandler) // the library's way to reset a stream
+		}
+	}()
+	s.serve(eng)
 }
 
 func (s *stream) serve(eng *Engine) {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -60,7 +59,7 @@ func (s *session) run() {
 	s.eng.enlist(e)
 	defer func() {
 		if p := recover(); p != nil {
-			s.eng.opt.Logger.Error("session panicked", "panic", p, "stack", string(debug.Stack()))
+			e.panicked("session panicked", p)
 		}
 		s.client.Close()
 		e.release()

@@ -45,6 +45,12 @@ func TestBlockActsEverywhereAheadOfConfiguration(t *testing.T) {
 	t.Parallel()
 	f := blockFleet(t)
 	before := f.Seki(0, "log")
+	stack.Eventually(t, func() error { // the replica has heard of the other one's node
+		if out := f.Seki(0, "status"); !strings.Contains(out, "nodes      2 connected") {
+			return fmt.Errorf("seki status:\n%s", out)
+		}
+		return nil
+	})
 	for _, c := range []struct {
 		kind, what, path, still string
 		code                    int
@@ -57,7 +63,9 @@ func TestBlockActsEverywhereAheadOfConfiguration(t *testing.T) {
 	} {
 		f.Answers("default", c.path, 200, "begun")
 		began := time.Now()
-		f.Seki(0, "block "+c.kind+" "+c.what+` --for 30m --reason "a test of it"`)
+		if out := f.Seki(0, "block "+c.kind+" "+c.what+` --for 30m --reason "a test of it"`); !strings.Contains(out, "in force on all 2 nodes") {
+			t.Errorf("seki block waits for the nodes of both replicas, and says\n%s", out)
+		}
 		f.Answers("default", c.path, c.code, "for now")
 		t.Logf("%s: in force on both nodes after %v", c.kind, time.Since(began).Round(time.Millisecond))
 		if c.still != "" {
