@@ -32,6 +32,7 @@ import (
 	"github.com/sekifuda/sekifuda/controlplane/rollout"
 	"github.com/sekifuda/sekifuda/controlplane/snapshot"
 	"github.com/sekifuda/sekifuda/controlplane/store"
+	"github.com/sekifuda/sekifuda/controlplane/store/scope"
 	"github.com/sekifuda/sekifuda/controlplane/xds"
 	"github.com/sekifuda/sekifuda/model/schema"
 	"github.com/sekifuda/sekifuda/plugin"
@@ -124,7 +125,7 @@ func New(o Options) *ControlPlane {
 	c.fleet = fleet.New(o.Now)
 	calls := &carrier{}
 	c.replicas = newReplicas(&o, c.fleet, calls)
-	c.blocks = block.New(block.Options{Store: o.Store, Find: find(c.config), Now: o.Now, Concern: guard.Concern, Changed: c.fleet.Tell, Log: o.Log})
+	c.blocks = block.New(block.Options{Store: scope.New(o.Store), Find: find(c.config), Now: o.Now, Concern: guard.Concern, Changed: c.fleet.Tell, Log: o.Log})
 	c.fleet.Blocking(c.blocks.Current)
 	observer := publish.Observe(c.fleet)
 	if !o.KeepRefused {

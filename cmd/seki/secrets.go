@@ -151,6 +151,9 @@ func (p *process) guard(s *officeSettings, log guard.Log) (*guard.Guard, error) 
 		if tokens.Certificates() && s.adminFiles.Clients == "" {
 			return nil, errors.New("--admin-token-file: a line with cert: needs --admin-client-ca")
 		}
+		if err := p.areKinds(tokens.Kinds()); err != nil {
+			return nil, fmt.Errorf("--admin-token-file: %w", err)
+		}
 		o.Tokens = tokens
 		p.rereadOnHangUp("who may use the Admin API", tokens.Reload)
 	}
@@ -158,6 +161,13 @@ func (p *process) guard(s *officeSettings, log guard.Log) (*guard.Guard, error) 
 		roles, err := guard.ParseRoles(s.oidcRoles)
 		if err != nil {
 			return nil, fmt.Errorf("--admin-oidc-roles: %w", err)
+		}
+		for _, g := range roles {
+			for _, sc := range g.Scopes {
+				if err := p.areKinds(sc.Kinds); err != nil {
+					return nil, fmt.Errorf("--admin-oidc-roles: %w", err)
+				}
+			}
 		}
 		o.OIDC, err = guard.NewOIDC(guard.OIDCOptions{
 			Issuer: s.oidcIssuer, Audience: s.oidcAudience, NameClaim: s.oidcName, RoleClaim: s.oidcRole, Roles: roles,
@@ -168,6 +178,16 @@ func (p *process) guard(s *officeSettings, log guard.Log) (*guard.Guard, error) 
 		}
 	}
 	return guard.New(o), nil
+}
+
+// areKinds refuses a limit to a kind that does not exist.
+func (p *process) areKinds(kinds []string) error {
+	for _, k := range kinds {
+		if p.schema.Table(k) == nil {
+			return fmt.Errorf("kinds=%s: there are no entities of this kind", k)
+		}
+	}
+	return nil
 }
 
 // oidcTimeout bounds one question to the issuer of tokens.

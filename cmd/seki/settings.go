@@ -90,7 +90,7 @@ func (s *officeSettings) flags(f *flags, feed string) {
 	f.StringVar(&s.adminListen, "admin-listen", "127.0.0.1:8001", "address of the Admin API (REST)")
 	f.BoolVar(&s.adminOpen, "admin-open", false, "let the Admin API be reached from other machines without authentication")
 	f.StringVar(&s.adminTokens, "admin-token-file", "", "who may use the Admin API, REST and gRPC, and the console: lines of NAME ROLE TOKEN, "+
-		"with the role viewer, editor, releaser or admin; cert:NAME for TOKEN is a client certificate with that name; read anew at SIGHUP; empty: everybody who reaches it")
+		"with the role viewer, editor, releaser or admin, or editor:kinds=KIND+KIND;tags=TAG+TAG for some entities; cert:NAME for TOKEN is a client certificate with that name; read anew at SIGHUP; empty: everybody who reaches it")
 	f.StringVar(&s.adminFiles.Certificate, "admin-tls-cert", "", "certificate (PEM) of the Admin API, REST and gRPC, and the console, which then speak TLS alone; read anew when it changes, and at SIGHUP")
 	f.StringVar(&s.adminFiles.Key, "admin-tls-key", "", "private key (PEM) of --admin-tls-cert")
 	f.StringVar(&s.adminFiles.Clients, "admin-client-ca", "", "authorities (PEM) by which client certificates are verified; who one is of, --admin-token-file says")

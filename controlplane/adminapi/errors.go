@@ -27,6 +27,7 @@ var kinds = map[fault.Kind]struct{ code, status int }{
 	fault.ForeignUnresolved:    {13, 400},
 	fault.InvalidDeclarative:   {14, 400},
 	fault.ReferencedByOthers:   {19, 400},
+	fault.Forbidden:            {0, 403},
 	fault.Conflict:             {0, 409},
 	fault.TooLarge:             {0, 413},
 	fault.Unavailable:          {0, 503},

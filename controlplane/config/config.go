@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sekifuda/sekifuda/controlplane/store"
+	"github.com/sekifuda/sekifuda/controlplane/store/scope"
 	"github.com/sekifuda/sekifuda/model/schema"
 )
 
@@ -30,9 +31,9 @@ type Config struct {
 	now     func() time.Time
 }
 
-// New returns the use cases over a store. now is the clock by which entities are dated.
+// New returns the use cases over a store, which write what who asks may write. now is the clock by which entities are dated.
 func New(s store.Store, sc *schema.Schema, checker Checker, now func() time.Time) *Config {
-	return &Config{store: s, schema: sc, checker: checker, now: now}
+	return &Config{store: scope.New(s), schema: sc, checker: checker, now: now}
 }
 
 // Schema returns the tables by which this configuration is read.

@@ -19,6 +19,7 @@ var codeOf = map[fault.Kind]codes.Code{
 	fault.PrimaryKeyViolation:  codes.AlreadyExists,
 	fault.ForeignKeyViolation:  codes.FailedPrecondition,
 	fault.ReferencedByOthers:   codes.FailedPrecondition,
+	fault.Forbidden:            codes.PermissionDenied,
 	fault.Conflict:             codes.Aborted,
 	fault.TooLarge:             codes.ResourceExhausted,
 	fault.Unavailable:          codes.Unavailable,

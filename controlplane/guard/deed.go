@@ -120,7 +120,7 @@ func Pack(ctx context.Context) []byte {
 		return nil
 	}
 	e := d.asked()
-	return append([]byte{byte(who.role)}, e.body()...)
+	return append(who.pack(), e.body()...)
 }
 
 var errUnpack = errors.New("the call does not say who asks")
@@ -129,10 +129,11 @@ var errUnpack = errors.New("the call does not say who asks")
 // what it did is in the log.
 func Unpack(ctx context.Context, packed []byte) (_ context.Context, noted func() bool, err error) {
 	v := &controlv1.AuditEvent{}
-	if len(packed) == 0 || Role(packed[0]) > Admin || proto.Unmarshal(packed[1:], v) != nil {
+	grant, body, err := unpackGrant(packed)
+	if err != nil || proto.Unmarshal(body, v) != nil {
 		return nil, nil, errUnpack
 	}
-	ctx = known(ctx, person{v.GetWho(), Role(packed[0])})
+	ctx = known(ctx, grant.person(v.GetWho()))
 	ctx, d := doing(ctx, Event{Who: v.GetWho(), From: v.GetFrom(), What: v.GetWhat(), Why: v.GetWhy()})
 	return ctx, d.inLog, nil
 }

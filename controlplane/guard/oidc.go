@@ -32,7 +32,7 @@ type OIDCOptions struct {
 	NameClaim string // such as "email"; without it, or when a token has none: "sub"
 	RoleClaim string // a text or a list of texts; its parts are separated by dots
 	// Roles are what the values of the claim mean; nil: they are the names of roles.
-	Roles  map[string]Role
+	Roles  map[string]Grant
 	Client *http.Client // nil: http.DefaultClient
 	Now    func() time.Time
 }
@@ -85,7 +85,7 @@ func (o *OIDC) who(ctx context.Context, token string) (person, error) {
 	if err := t.Claims(&claims); err != nil {
 		return person{}, &refusal{unknown, "the token's claims cannot be read: " + err.Error()}
 	}
-	who := person{name: t.Subject, role: o.role(claims)}
+	who := o.granted(claims).person(t.Subject)
 	if name, ok := claims[o.NameClaim].(string); ok && name != "" {
 		who.name = name
 	}
@@ -146,8 +146,8 @@ func keySet(p *oidc.Provider, client *http.Client) (oidc.KeySet, error) {
 	return oidc.NewRemoteKeySet(oidc.ClientContext(context.Background(), client), found.Keys), nil
 }
 
-// role is the highest that the claim names.
-func (o *OIDC) role(claims map[string]any) Role {
+// granted is all that the claim names: the highest role counts.
+func (o *OIDC) granted(claims map[string]any) (all Grant) {
 	var at any = claims
 	for part := range strings.SplitSeq(o.RoleClaim, ".") {
 		m, _ := at.(map[string]any)
@@ -157,35 +157,13 @@ func (o *OIDC) role(claims map[string]any) Role {
 	if text, ok := at.(string); ok {
 		list = []any{text}
 	}
-	best := Nobody
 	for _, v := range list {
 		name, _ := v.(string)
 		if o.Roles != nil {
-			best = max(best, o.Roles[name])
+			all = all.and(o.Roles[name])
 		} else {
-			best = max(best, roles[name])
+			all = all.and(Grant{Role: roles[name]})
 		}
 	}
-	return best
-}
-
-// ParseRoles reads "claim value=role, ...": what the values of a claim mean.
-func ParseRoles(s string) (map[string]Role, error) {
-	if s == "" {
-		return nil, nil
-	}
-	all := map[string]Role{}
-	for pair := range strings.SplitSeq(s, ",") {
-		i := strings.LastIndex(pair, "=")
-		if i < 0 {
-			return nil, fmt.Errorf("%q: expected VALUE=ROLE", pair)
-		}
-		value, name := strings.TrimSpace(pair[:i]), strings.TrimSpace(pair[i+1:])
-		role, ok := roles[name]
-		if !ok || value == "" {
-			return nil, fmt.Errorf("%q: the role must be one of viewer, editor, releaser, admin", pair)
-		}
-		all[value] = role
-	}
-	return all, nil
+	return all
 }

@@ -96,7 +96,7 @@ func TestOIDC(t *testing.T) {
 	i.publish("old", old.Public())
 	o, err := NewOIDC(OIDCOptions{
 		Issuer: i.URL, Audience: "sekifuda", NameClaim: "email", RoleClaim: "realm.roles",
-		Roles: map[string]Role{"gw-admins": Admin, "devs": Editor, "all": Viewer}, Client: &http.Client{Timeout: 5 * time.Second}, Now: time.Now,
+		Roles: map[string]Grant{"gw-admins": {Role: Admin}, "devs": {Role: Editor}, "all": {Role: Viewer}}, Client: &http.Client{Timeout: 5 * time.Second}, Now: time.Now,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -4,12 +4,16 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+
+	"github.com/sekifuda/sekifuda/controlplane/store/scope"
 )
 
 // person is who asks, and what they may.
 type person struct {
 	name string // as proven; "" when nobody was asked
 	role Role
+	// scopes limit what they write, each by itself; none: nothing does.
+	scopes []scope.Scope
 }
 
 type personKey struct{}
@@ -28,7 +32,7 @@ func SeesSecrets(ctx context.Context) bool {
 }
 
 func known(ctx context.Context, p person) context.Context {
-	return context.WithValue(ctx, personKey{}, p)
+	return context.WithValue(scope.With(ctx, p.scopes), personKey{}, p)
 }
 
 // proof is what somebody shows of who they are.

@@ -57,7 +57,7 @@ func (t *Tokens) Reload() error {
 	return nil
 }
 
-// ParseTokens reads lines of a name, a role, and a token, or "sha256:" and the token's digest in
+// ParseTokens reads lines of a name, a role (with what it is limited to), and a token, or "sha256:" and the token's digest in
 // hexadecimal, or "cert:" and a name that a client's certificate has. Lines that begin with "#"
 // say what they like.
 func ParseTokens(text []byte) (*Tokens, error) {
@@ -99,10 +99,11 @@ func parseHolder(words []string) (h holder, err error) {
 	if len(words) != 3 {
 		return h, fmt.Errorf("expected NAME ROLE TOKEN")
 	}
-	h.name, h.role = words[0], roles[words[1]]
-	if h.role == Nobody {
-		return h, fmt.Errorf("%s: role %q is none of viewer, editor, releaser, admin", h.name, words[1])
+	grant, err := parseGrant(words[1])
+	if err != nil {
+		return h, fmt.Errorf("%s: %w", words[0], err)
 	}
+	h.person = grant.person(words[0])
 	if subject, ok := strings.CutPrefix(words[2], "cert:"); ok {
 		if h.subject = subject; subject == "" {
 			return h, fmt.Errorf("%s: cert: wants a name that the certificate has", h.name)
@@ -127,6 +128,16 @@ func parseHolder(words []string) (h holder, err error) {
 // Certificates reports whether somebody is known by a certificate.
 func (t *Tokens) Certificates() bool {
 	return slices.ContainsFunc(*t.list.Load(), func(h holder) bool { return h.subject != "" })
+}
+
+// Kinds are the kinds of entities to which somebody is limited.
+func (t *Tokens) Kinds() (list []string) {
+	for _, h := range *t.list.Load() {
+		for _, s := range h.scopes {
+			list = append(list, s.Kinds...)
+		}
+	}
+	return list
 }
 
 // find tells whose a proof is: a token, else a certificate. It takes the same time whoever's

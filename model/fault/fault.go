@@ -25,6 +25,8 @@ const (
 	InvalidDeclarative   Kind = "invalid declarative configuration"
 	ReferencedByOthers   Kind = "referenced by others"
 
+	// Forbidden is ours: who asks may not write this.
+	Forbidden Kind = "forbidden"
 	// Conflict is ours: an if-match or a concurrent change that could not be resolved.
 	Conflict Kind = "conflict"
 	// TooLarge is ours: an entity or a batch above its bound.
