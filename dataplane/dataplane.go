@@ -341,6 +341,9 @@ func (d *DataPlane) drain(ctx context.Context) {
 	timeout, leave := d.DrainTimeout, d.engine.Shutdown
 	if d.left.Load() {
 		timeout = d.LeaveTimeout
+		follow, end := context.WithCancel(ctx)
+		defer end()
+		go d.following.blocksOf(follow)
 		leave = func(ctx context.Context) error { return d.engine.HandOver(ctx, min(tellWithin, timeout)) }
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)

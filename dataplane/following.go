@@ -99,6 +99,14 @@ func (f *following) status() feed.Status {
 // First is closed once the node enforces a revision.
 func (d *DataPlane) First() <-chan struct{} { return d.first }
 
+// blocksOf follows what is blocked by what the successor of this process keeps on disk.
+func (f *following) blocksOf(ctx context.Context) {
+	f.mu.Lock()
+	client := f.client
+	f.mu.Unlock()
+	client.FollowBlocks(ctx)
+}
+
 // Freeze has the node serve on with what it enforces, and leave its data folder to another
 // process. Run must have begun.
 func (d *DataPlane) Freeze() { d.following.end() }

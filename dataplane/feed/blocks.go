@@ -42,6 +42,27 @@ func (c *Client) bootBlocks(ctx context.Context) {
 	}
 }
 
+// lookAtBlocks is how often FollowBlocks looks.
+const lookAtBlocks = time.Second
+
+// FollowBlocks enforces what another process keeps in the same folder of what is blocked, until ctx
+// ends: a process that drains after a handover hears nothing itself. A file that cannot be read
+// leaves things as they are until the next look.
+func (c *Client) FollowBlocks(ctx context.Context) {
+	var last time.Time
+	for c.Block != nil && c.Dir != "" {
+		if b, heard, err := readBlocks(filepath.Join(c.Dir, blocksFile)); err == nil && !heard.Equal(last) {
+			last = heard
+			c.Block(b, heard)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.Clock.After(lookAtBlocks):
+		}
+	}
+}
+
 // block has blocks enforced and keeps them. What cannot be kept is enforced all the same.
 func (c *Client) block(ctx context.Context, b *feedv1.Blocks) {
 	heard := c.Clock.Now()

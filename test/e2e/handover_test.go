@@ -319,3 +319,37 @@ func TestSocketActivation(t *testing.T) {
 		t.Errorf("Admin API: %d %s", code, out)
 	}
 }
+
+// TestBlocksCutWhatDrains blocks a route whose stream is left to the process that drains.
+func TestBlocksCutWhatDrains(t *testing.T) {
+	t.Parallel()
+	p := run(t, t.TempDir())
+	admin := p.URLs["admin"]
+	gone := make(chan struct{})
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(w, "part 0")
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+		close(gone)
+	}))
+	t.Cleanup(up.Close)
+	put(t, admin+"/services/up", fmt.Sprintf(`{"url":%q}`, up.URL))
+	put(t, admin+"/services/up/routes/up", `{"paths":["/up"]}`)
+	stream, err := http.Get(p.URLs["proxy"] + "/up")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Body.Close()
+	parts := bufio.NewReader(stream.Body)
+	part(t, parts, "part 0\n")
+	if err := p.HandOver(); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := call(t, http.MethodPut, admin+"/sekifuda/blocks/route/up", `{}`); code != http.StatusOK && code != http.StatusCreated {
+		t.Fatalf("block: %d %s", code, out)
+	}
+	if rest, err := io.ReadAll(parts); err == nil {
+		t.Errorf("a stream that was blocked ended as if it were whole: %q", rest)
+	}
+	<-gone
+}

@@ -212,7 +212,7 @@ type BlockResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The one block.
 	Blocked []*Block `protobuf:"bytes,1,rep,name=blocked,proto3" json:"blocked,omitempty"`
-	// Nodes that enforce it, and nodes connected here, when the answer was sent.
+	// Nodes that enforce it, and nodes connected to any replica as far as this one has heard, when the answer was sent.
 	NodesEnforcing uint32 `protobuf:"varint,2,opt,name=nodes_enforcing,json=nodesEnforcing,proto3" json:"nodes_enforcing,omitempty"`
 	NodesConnected uint32 `protobuf:"varint,3,opt,name=nodes_connected,json=nodesConnected,proto3" json:"nodes_connected,omitempty"`
 	unknownFields  protoimpl.UnknownFields

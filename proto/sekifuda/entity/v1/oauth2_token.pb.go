@@ -23,7 +23,7 @@ const (
 )
 
 // Oauth2Token is a token that an operator brought along. Those that gates make are records of
-// theirs (docs/adr/0013-records.md).
+// theirs (docs/adr/0014-records.md).
 type Oauth2Token struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// UUID in lower case.
