@@ -106,6 +106,9 @@ func (d *Desk) Block(ctx context.Context, o Order) (*controlv1.Block, error) {
 	}
 	b := &controlv1.Block{Kind: o.Kind, By: o.By, Reason: o.Reason}
 	var err error
+	if o.Kind != "key" { // what is not found may be told, unless it is a secret
+		d.concern(ctx, &controlv1.Block{Kind: o.Kind, Name: o.Target})
+	}
 	if b.Target, b.Name, err = d.target(ctx, o); err != nil {
 		return nil, err
 	}

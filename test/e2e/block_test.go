@@ -89,13 +89,18 @@ func TestBlockActsEverywhereAheadOfConfiguration(t *testing.T) {
 	if after := f.Seki(0, "log"); after != before {
 		t.Errorf("blocks made revisions:\n%s\nwere\n%s", after, before)
 	}
+	for _, line := range []string{"consumer nobody", "key no-such-key"} {
+		if _, code := stack.Shell(t, nil, stack.Binary(t)+" block "+line+" --server "+f.Replicas[0].Addr("admin gRPC")); code == 0 {
+			t.Errorf("block %s: done", line)
+		}
+	}
 	out := f.Seki(0, "audit --size 50")
-	for _, want := range []string{"BlockService.Block consumer alice", "a test of it", "BlockService.Unblock route open"} {
+	for _, want := range []string{"BlockService.Block consumer nobody", "BlockService.Block consumer alice", "a test of it", "BlockService.Unblock route open"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("seki audit does not say %q:\n%s", want, out)
 		}
 	}
-	if strings.Contains(out, "alice-1") {
+	if strings.Contains(out, "alice-1") || strings.Contains(out, "no-such-key") {
 		t.Errorf("the audit log has a key:\n%s", out)
 	}
 }
