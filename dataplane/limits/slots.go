@@ -96,34 +96,17 @@ func (s *slots) join(ctx func() context.Context, p *place, d *plugin.SlotDecisio
 		return nil, false, nil
 	}
 	p.do(&out)
-	if err := p.wait(ctx, w, d); err != nil {
+	waits := w.Until > 0 && len(w.Ready) == 0
+	if err := ledger.Await(ctx, w.Ready, p, w); err != nil {
 		return nil, true, fmt.Errorf("wait for a slot of rule %s: %w", s.id, err)
 	}
+	d.Waited = waits
 	err = s.decide(w, d)
 	slotWaiters.Put(w)
 	if d.Allowed {
 		slot = p
 	}
 	return slot, true, err
-}
-
-func (p *place) wait(ctx func() context.Context, w *lease.SlotWaiter, d *plugin.SlotDecision) error {
-	select {
-	case <-w.Ready:
-		return nil
-	default:
-	}
-	c := ctx()
-	select {
-	case <-w.Ready:
-	case <-c.Done():
-		if p.Leave(w) {
-			return c.Err()
-		}
-		<-w.Ready
-	}
-	d.Waited = w.Until > 0
-	return nil
 }
 
 func (s *slots) decide(w *lease.SlotWaiter, d *plugin.SlotDecision) error {

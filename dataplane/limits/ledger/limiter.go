@@ -128,7 +128,7 @@ func (l *Limiter) join(ctx func() context.Context, e *entry, n int64, d *plugin.
 	var out lease.Out
 	e.Join(now, w, &out)
 	e.do(&out)
-	if err := wait(ctx, e, w); err != nil {
+	if err := Await(ctx, w.Ready, e, w); err != nil {
 		d.Allowed, d.Counted, d.Now = false, false, l.ledger.time(now)
 		return nil, fmt.Errorf("count rule %s: %w", l.table.name, err)
 	}
@@ -140,20 +140,22 @@ func (l *Limiter) join(ctx func() context.Context, e *entry, n int64, d *plugin.
 	return r, err
 }
 
-func wait(ctx func() context.Context, e *entry, w *lease.Waiter) error {
+// Await returns once w is ready. When ctx ends before that, w leaves where it waits, and ctx's error
+// is returned; a verdict that came in this moment counts.
+func Await[W any](ctx func() context.Context, ready <-chan struct{}, in interface{ Leave(W) bool }, w W) error {
 	select {
-	case <-w.Ready:
+	case <-ready:
 		return nil
 	default:
 	}
 	c := ctx()
 	select {
-	case <-w.Ready:
+	case <-ready:
 	case <-c.Done():
-		if e.Leave(w) {
+		if in.Leave(w) {
 			return c.Err()
 		}
-		<-w.Ready
+		<-ready
 	}
 	return nil
 }
