@@ -1,8 +1,10 @@
 package controlplane
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -25,7 +27,7 @@ func (c *ControlPlane) serveHTTP(ctx context.Context, g *errgroup.Group, what st
 	calls := &calls{state: map[net.Conn]call{}}
 	s := &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: readTimeout, IdleTimeout: 75 * time.Second,
-		ErrorLog:  slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug), // handshakes that fail
+		ErrorLog:  log.New(serverLog{c.Log}, "", 0),
 		ConnState: calls.note,
 	}
 	serve := s.Serve
@@ -55,6 +57,18 @@ func (c *ControlPlane) serveHTTP(ctx context.Context, g *errgroup.Group, what st
 		}
 		return nil
 	})
+}
+
+// serverLog takes what net/http says: of a panic, which is ours, or of a client that broke a rule.
+type serverLog struct{ log *slog.Logger }
+
+func (s serverLog) Write(line []byte) (int, error) {
+	level := slog.LevelDebug
+	if bytes.Contains(line, []byte("panic serving")) {
+		level = slog.LevelError
+	}
+	s.log.Log(context.Background(), level, string(bytes.TrimSpace(line)))
+	return len(line), nil
 }
 
 // calls knows the connections of a server on which an answer is due, or may be.
